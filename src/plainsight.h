@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a user of libplainsight.so sees of one HTTP exchange.
+ *
+ * Lua passes the text between the marker lines to ffi.cdef (after that of
+ * probes/include/event.h), so it holds no preprocessor line.
+ */
+#ifndef PLAINSIGHT_H
+#define PLAINSIGHT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../probes/include/event.h"
+
+/* cdef begin */
+/* Bytes owned by somebody else; not NUL-terminated, may hold any byte. data is NULL when len is 0. */
+struct ps_slice {
+	const char *data;
+	size_t len;
+};
+
+struct ps_header {
+	struct ps_slice name;
+	struct ps_slice value; /* without surrounding white space; obs-fold replaced by a space (RFC 9112 5.2) */
+};
+
+enum ps_framing {
+	PS_FRAMING_NONE = 0,    /* no body by rule (RFC 9112 6.3) */
+	PS_FRAMING_LENGTH = 1,  /* Content-Length */
+	PS_FRAMING_CHUNKED = 2, /* Transfer-Encoding: chunked */
+	PS_FRAMING_CLOSE = 3    /* until the connection ends */
+};
+
+enum ps_body_state {
+	PS_BODY_COMPLETE = 0,  /* kept holds the whole body that was moved */
+	PS_BODY_TRUNCATED = 1, /* every byte was counted, those after kept.len were not kept (limit) */
+	PS_BODY_GAP = 2        /* bytes are missing from gap_offset on; kept is the part before the first gap */
+};
+
+/* A message body with its transfer coding removed (chunk framing); content codings untouched. */
+struct ps_body {
+	struct ps_slice kept; /* the first bytes */
+	uint64_t size_bytes;  /* true size of what was moved, lost bytes included */
+	uint64_t gap_offset;  /* of the first missing byte; meaningful when gap_bytes > 0 */
+	uint64_t gap_bytes;   /* how many bytes are missing in all */
+	uint32_t state;       /* enum ps_body_state */
+	uint32_t framing;     /* enum ps_framing */
+};
+
+enum ps_message_flags {
+	PS_MESSAGE_COMPLETE = 1,   /* its framing says that it ended */
+	PS_MESSAGE_ABORTED = 2,    /* the connection ended first */
+	PS_MESSAGE_UNFINISHED = 4, /* the capture ended first */
+	PS_MESSAGE_LOST_TAIL = 8,  /* bytes were lost where its end must have been */
+	PS_MESSAGE_HEAD_CUT = 16,  /* head over the limit: headers are those that fitted */
+	PS_MESSAGE_AMBIGUOUS = 32, /* conflicting or malformed framing headers (RFC 9112 6.1, 6.3) */
+	PS_MESSAGE_BAD_CHUNK = 64  /* chunked framing broke; the rest was read as body until the end */
+};
+
+struct ps_message {
+	struct ps_slice method; /* request only */
+	struct ps_slice target; /* request only, as on the wire */
+	struct ps_slice reason; /* response only, may be empty */
+	const struct ps_header *headers;
+	const struct ps_header *trailers;
+	uint32_t header_count;
+	uint32_t trailer_count;
+	uint16_t status; /* response only */
+	uint8_t version_major;
+	uint8_t version_minor;
+	uint32_t flags; /* enum ps_message_flags */
+	struct ps_body body;
+	uint64_t head_bytes;       /* start line to the empty line, on the wire */
+	uint64_t wire_bytes;       /* the whole message on the wire; a response counts its 1xx too */
+	uint64_t first_ts_ns;      /* CLOCK_MONOTONIC of the call that moved the first byte */
+	uint64_t last_ts_ns;       /* and the last */
+	struct ps_process process; /* who moved the first byte */
+};
+
+enum ps_exchange_flags {
+	PS_EXCHANGE_REQUEST = 1,   /* request is present */
+	PS_EXCHANGE_RESPONSE = 2,  /* response is present */
+	PS_EXCHANGE_MIDSTREAM = 4, /* the connection was open before the capture saw it */
+	PS_EXCHANGE_AFTER_GAP = 8, /* bytes lost between messages or parsing lost its place before this exchange:
+				      messages may be missing before it */
+	PS_EXCHANGE_TUNNEL = 16    /* 101 or CONNECT 2xx: what follows on the connection is not HTTP/1 */
+};
+
+enum ps_side { PS_SIDE_UNKNOWN = 0, PS_SIDE_CLIENT = 1, PS_SIDE_SERVER = 2 };
+
+enum { PS_INTERIM_MAX = 8 };
+
+struct ps_exchange {
+	uint64_t conn_id;
+	uint32_t flags; /* enum ps_exchange_flags */
+	uint32_t side;  /* enum ps_side: what the traced process is in this exchange */
+	struct ps_endpoint local;
+	struct ps_endpoint remote;
+	struct ps_slice unix_path; /* of the listening socket, "@name" when abstract; empty for TCP or unnamed */
+	struct ps_message request;
+	struct ps_message response;
+	uint16_t interim[8];    /* statuses of the 1xx responses before the final one, in order */
+	uint32_t interim_count; /* may be larger than what interim holds */
+	uint32_t pad;
+};
+/* cdef end */
+
+#endif
