@@ -1,0 +1,369 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- Command line of every Plainsight tool.
+-- There is one table of options, so that a letter means the same everywhere;
+-- a tool names the ones it has. Every value is checked here, so that the rest
+-- of the tool can trust it.
+local argparse = require "argparse"
+local bit = require "bit"
+local ffi = require "ffi"
+
+local _M = {}
+
+--- Version of Plainsight.
+_M.version = "0.1.0"
+
+-- The C library's own account database: the part of struct passwd that POSIX
+-- and every Linux C library agree on, as far as pw_uid.
+ffi.cdef [[
+struct ps_passwd { char *pw_name; char *pw_passwd; uint32_t pw_uid; };
+struct ps_passwd *getpwnam(const char *name);
+int isatty(int fd);
+]]
+
+local PID_MAX = 4194304 -- PID_MAX_LIMIT of a 64-bit kernel
+local UID_MAX = 4294967294 -- (uid_t)-1 means "no user"
+local COMM_MAX = 15 -- TASK_COMM_LEN without its NUL
+local BODY_MAX = 1024 * 1024 * 1024
+local COUNT_MAX = 1000000000000
+local DURATION_MAX_S = 1000000000
+
+-- Argument as it is safe to repeat in a one-line message.
+local function quoted(text)
+  return "'" .. text:gsub("[%c\127-\255]", function(c) return ("\\x%02x"):format(c:byte()) end) .. "'"
+end
+
+-- A decimal number without sign, space or fraction, or nil.
+local function integer(text, min, max)
+  if not text:find("^%d+$") or #text > 15 then return nil end
+  local value = tonumber(text, 10)
+  if value < min or value > max then return nil end
+  return value
+end
+
+local function integer_in(min, max)
+  return function(text)
+    local value = integer(text, min, max)
+    if not value then return nil, ("is not a number from %d to %d"):format(min, max) end
+    return value
+  end
+end
+
+local function integer_list(min, max)
+  return function(text)
+    local values = {}
+    for item in (text .. ","):gmatch("([^,]*),") do
+      local value = integer(item, min, max)
+      if not value then
+        local which = item == text and "" or (": %s"):format(quoted(item))
+        return nil, ("is not a list of numbers from %d to %d%s"):format(min, max, which)
+      end
+      values[#values + 1] = value
+    end
+    return values
+  end
+end
+
+local function byte_count(max)
+  return function(text)
+    local digits, suffix = text:match("^(%d+)([kKmM]?)$")
+    local unit = ({ [""] = 1, k = 1024, m = 1024 * 1024 })[(suffix or ""):lower()]
+    local value = digits and integer(digits, 0, max)
+    if not value or value * unit > max then
+      return nil, ("is not a number of bytes (0 to %dM; suffix k or M)"):format(max / 1024 / 1024)
+    end
+    return value * unit
+  end
+end
+
+local function seconds(text)
+  local value = (text:find("^%d+%.?%d*$") or text:find("^%.%d+$")) and tonumber(text)
+  if not value or value <= 0 or value > DURATION_MAX_S then return nil, "is not a number of seconds above 0" end
+  return value
+end
+
+local function ring_size(text)
+  local value = integer(text, 1, 512)
+  if not value or bit.band(value, value - 1) ~= 0 then
+    return nil, "is not a power of two from 1 to 512 (mebibytes)"
+  end
+  return value
+end
+
+local function user(text)
+  local uid = integer(text, 0, UID_MAX)
+  if uid then return uid end
+  if text == "" or text:find("^%d+$") then return nil, "is not a user name or id" end
+  local entry = ffi.C.getpwnam(text)
+  if entry == nil then return nil, "is not a user of this system" end
+  return tonumber(entry.pw_uid)
+end
+
+local function comm(text)
+  if text == "" then return nil, "is empty: a process name is wanted" end
+  if #text > COMM_MAX then
+    return nil, ("is longer than %d bytes, to which the kernel cuts process names"):format(COMM_MAX)
+  end
+  return text
+end
+
+local function path(text)
+  if text == "" then return nil, "is empty: a path is wanted" end
+  return text
+end
+
+local function one_of(...)
+  local choices = { ... }
+  return function(text)
+    for _, choice in ipairs(choices) do
+      if text == choice then return text end
+    end
+    return nil, "is not one of " .. table.concat(choices, ", ")
+  end
+end
+
+--- All options, in the order in which --help shows them.
+-- id: name for a tool's own list · flags: as argparse takes them, the last
+-- one names the option in messages · arg: name of its argument, none for a
+-- flag · target: field of the result · convert: text -> value, or nil and what
+-- is wrong with it · repeatable: lists of several uses are joined.
+_M.options = {
+  {
+    id = "pid", group = "What to watch", flags = "-p --pid", arg = "PID[,PID...]", target = "pids",
+    convert = integer_list(1, PID_MAX), repeatable = true,
+    help = "these processes and the children they start later",
+  },
+  {
+    id = "no-follow", group = "What to watch", flags = "--no-follow", target = "no_follow",
+    help = "not the children that -p and COMMAND start later",
+  },
+  {
+    id = "uid", group = "What to watch", flags = "-u --uid", arg = "UID|NAME", target = "uid", convert = user,
+    help = "processes of this user",
+  },
+  {
+    id = "comm", group = "What to watch", flags = "-c --comm", arg = "COMM", target = "comm", convert = comm,
+    help = "threads of this name, at most 15 bytes",
+  },
+  {
+    id = "cgroup", group = "What to watch", flags = "--cgroup", arg = "PATH", target = "cgroup", convert = path,
+    help = "processes in this cgroup v2 directory or below it",
+  },
+  {
+    id = "port", group = "What to watch", flags = "--port", arg = "N[,N...]", target = "ports",
+    convert = integer_list(1, 65535), repeatable = true,
+    help = "TCP connections with this port at either end",
+  },
+  {
+    id = "verbose", group = "Output", flags = "-v --verbose", target = "verbose",
+    help = "headers and bodies, laid out like curl -v",
+  },
+  {
+    id = "json", group = "Output", flags = "-j --json", target = "json",
+    help = "one JSON object per line",
+  },
+  {
+    id = "preview", group = "Output", flags = "--preview", arg = "BYTES", target = "preview_bytes",
+    convert = byte_count(BODY_MAX), default = 96,
+    help = "start of each body on a text line (default 96, 0 = none)",
+  },
+  {
+    id = "color", group = "Output", flags = "--colour --color", arg = "WHEN", target = "color_when",
+    convert = one_of("auto", "always", "never"), default = "auto",
+    help = "auto (default), always or never",
+  },
+  {
+    id = "output", group = "Output", flags = "-o --output", arg = "FILE", target = "output", convert = path,
+    help = "write to FILE instead of standard output",
+  },
+  {
+    id = "count", group = "When to stop", flags = "-n --count", arg = "COUNT", target = "count",
+    convert = integer_in(1, COUNT_MAX),
+    help = "after this many exchanges",
+  },
+  {
+    id = "duration", group = "When to stop", flags = "-d --duration", arg = "SECS", target = "duration_s",
+    convert = seconds,
+    help = "after this time; fractions are fine",
+  },
+  {
+    id = "max-body", group = "Capture", flags = "--max-body", arg = "BYTES", target = "max_body_bytes",
+    convert = byte_count(BODY_MAX), default = 65536,
+    help = "keep this much of each body (default 64k, suffix k or M)",
+  },
+  {
+    id = "ring-size", group = "Capture", flags = "--ring-size", arg = "MIB", target = "ring_mib",
+    convert = ring_size, default = 16,
+    help = "ring buffer, a power of two (default 16)",
+  },
+  {
+    id = "attach", group = "Capture", flags = "--attach", arg = "KIND", target = "attach",
+    convert = one_of("kprobe", "tracepoint"),
+    help = "kprobe or tracepoint (default: what the kernel has)",
+  },
+  { id = "help", group = "Other", flags = "-h --help", target = "help", help = "show this text" },
+  { id = "version", group = "Other", flags = "-V --version", target = "version", help = "show the version" },
+}
+
+-- Shown by --help when a tool brings no examples of its own.
+local common_examples = {
+  { "%s", "the whole host, one line per exchange" },
+  { "%s -p 1234,5678", "two processes and their children" },
+  { "%s -- curl -s http://localhost:8080/", "one command, from its first byte" },
+  { "%s -v --port 8080 -n 1", "headers and bodies of one exchange" },
+  { "%s | grep ' 50[0-9] '", "server errors" },
+  { "%s -j | jq -r .request.url", "for programs" },
+}
+
+-- True when the tool has the option; a tool without a list has all of them.
+local function has_option(tool, id)
+  if not tool.options or id == "help" or id == "version" then return true end
+  for _, name in ipairs(tool.options) do
+    if name == id then return true end
+  end
+  return false
+end
+
+local function option_label(option)
+  local short, long = option.flags:match("^(%-%w) (.+)$")
+  long = (long or option.flags):match("%S+$")
+  local label = (short and short .. ", " or "    ") .. long
+  return option.arg and label .. " " .. option.arg or label
+end
+
+local function help_text(tool)
+  local lines = {
+    ("Usage: %s [OPTION...] [-- COMMAND [ARG...]]"):format(tool.name),
+    tool.summary,
+  }
+  local group
+  for _, option in ipairs(_M.options) do
+    if has_option(tool, option.id) then
+      if option.group ~= group then
+        group = option.group
+        lines[#lines + 1] = "\n" .. group .. ":"
+      end
+      lines[#lines + 1] = ("  %-24s %s"):format(option_label(option), option.help)
+    end
+  end
+  lines[#lines + 1] = ("  %-24s %s"):format("-- COMMAND [ARG...]", "start COMMAND, watch it, stop when it ends")
+  lines[#lines + 1] = "\nExamples:"
+  local examples, width = {}, 0
+  for i, example in ipairs(tool.examples or common_examples) do
+    examples[i] = example[1]:gsub("^%%s", tool.name)
+    width = math.max(width, #examples[i])
+  end
+  for i, example in ipairs(tool.examples or common_examples) do
+    lines[#lines + 1] = ("  %s%s   %s"):format(examples[i], (" "):rep(width - #examples[i]), example[2])
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function append_all(result, target, values)
+  local list = result[target] or {}
+  for _, value in ipairs(values) do
+    list[#list + 1] = value
+  end
+  result[target] = list
+end
+
+-- argparse's own reports exit or name no option; these values are returned.
+local function new_parser(tool)
+  local parser = argparse(tool.name):add_help(false)
+  for _, option in ipairs(_M.options) do
+    if has_option(tool, option.id) then
+      local long = option.flags:match("%S+$")
+      local element
+      if option.arg then
+        element = parser:option(option.flags):args(1):convert(function(text)
+          local value, wrong = option.convert(text)
+          if value == nil then return nil, ("%s: %s %s"):format(long, quoted(text), wrong) end
+          return value
+        end)
+      else
+        element = parser:flag(option.flags)
+      end
+      element:target(option.target)
+      if option.repeatable then element:count("*"):init(nil):action(append_all) end
+    end
+  end
+  -- Collected only to say where a command goes.
+  parser:argument("stray"):args("*")
+  return parser
+end
+
+local function without_duplicates(list)
+  local seen, unique = {}, {}
+  for _, value in ipairs(list) do
+    if not seen[value] then
+      seen[value] = true
+      unique[#unique + 1] = value
+    end
+  end
+  return unique
+end
+
+-- argv up to the first "--", and what follows it (nil when there is no "--").
+local function split_command(argv)
+  local own, command = {}, nil
+  for _, argument in ipairs(argv) do
+    if command then
+      command[#command + 1] = argument
+    elseif argument == "--" then
+      command = {}
+    else
+      own[#own + 1] = argument
+    end
+  end
+  return own, command
+end
+
+-- https://no-color.org: set and not empty means no.
+local function wants_color(opts)
+  if opts.color_when ~= "auto" then return opts.color_when == "always" end
+  local no_color = os.getenv("NO_COLOR")
+  if no_color and no_color ~= "" then return false end
+  return not opts.output and os.getenv("TERM") ~= "dumb" and ffi.C.isatty(1) == 1
+end
+
+--- Read a command line.
+-- @param tool table: name (string), summary (one line), and optionally
+--   options (list of ids from _M.options; all when absent) and examples (list
+--   of {command line, what it shows}; "%s" at the start stands for the name)
+-- @param argv list of strings, without the program's name
+-- @return table; nil and a one-line message when the command line is wrong.
+--   help_text or version_text (string, to print as it is) when asked for, and
+--   then nothing else. Otherwise:
+--   pids, ports (lists of numbers, or nil), follow (boolean), uid (number or
+--   nil), comm, cgroup, attach, output (strings or nil), max_body_bytes,
+--   preview_bytes, ring_mib (numbers), count, duration_s (numbers or nil),
+--   verbose, json, color (booleans), command (list of strings or nil)
+function _M.parse(tool, argv)
+  local own, command = split_command(argv)
+  local ok, opts = new_parser(tool):pparse(own)
+  if not ok then return nil, (opts:gsub("[%c]+", " ")) end
+  if opts.help then return { help_text = help_text(tool) } end
+  if opts.version then
+    return { version_text = ("%s %s (Plainsight, %s)\n"):format(tool.name, _M.version, jit.version) }
+  end
+  if opts.stray and opts.stray[1] then
+    return nil, ("unexpected argument %s; a command to run goes after --"):format(quoted(opts.stray[1]))
+  end
+  if command and #command == 0 then return nil, "a command is missing after --" end
+  if opts.verbose and opts.json then return nil, "--verbose and --json cannot be used together" end
+
+  for _, option in ipairs(_M.options) do
+    if opts[option.target] == nil then opts[option.target] = option.default end
+  end
+  for _, list in ipairs { "pids", "ports" } do
+    if opts[list] then opts[list] = without_duplicates(opts[list]) end
+  end
+  if opts.output == "-" then opts.output = nil end
+  opts.follow = not opts.no_follow
+  opts.verbose, opts.json = opts.verbose == true, opts.json == true
+  opts.color = wants_color(opts)
+  opts.command = command
+  opts.no_follow, opts.color_when, opts.stray = nil, nil, nil
+  return opts
+end
+
+return _M
