@@ -1,0 +1,152 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- Captured bytes made safe to show. Whoever is traced chooses these bytes:
+-- nothing here trusts them, and every read is bounded by a length.
+local ffi = require "ffi"
+local bit = require "bit"
+
+local _M = {}
+
+local band, bor, lshift = bit.band, bit.bor, bit.lshift
+local bytes_type = ffi.typeof("const uint8_t *")
+
+local function const_bytes(data)
+  return ffi.cast(bytes_type, data)
+end
+
+-- What a byte needs. PLAIN is zero so that the scan for the first byte that
+-- needs anything is one comparison.
+local PLAIN, CONTROL, BREAK, BACKSLASH, QUOTE, SPACE, HIGH = 0, 1, 2, 3, 4, 5, 6
+
+local class = ffi.new("uint8_t[256]")
+for byte = 0, 255 do
+  class[byte] = (byte < 0x20 or byte == 0x7f) and CONTROL or byte >= 0x80 and HIGH or PLAIN
+end
+class[0x0a], class[0x09] = BREAK, BREAK
+class[0x5c] = BACKSLASH
+class[0x22] = QUOTE
+class[0x20] = SPACE
+
+local letters = { [0x0a] = "\\n", [0x09] = "\\t", [0x0d] = "\\r", [0x5c] = "\\\\", [0x22] = '\\"', [0x20] = "\\x20" }
+local hex = {}
+for byte = 0, 255 do hex[byte] = ("\\x%02x"):format(byte) end
+
+-- Which classes pass as they are, by what the text is for.
+local function passes(...)
+  local set = ffi.new("bool[8]")
+  for _, passed in ipairs { PLAIN, ... } do set[passed] = true end
+  return set
+end
+
+--- Inside double quotes on one line.
+_M.QUOTED = passes(SPACE)
+--- One word of a line whose words are split at spaces.
+_M.WORD = passes(QUOTE)
+--- A whole line of its own (a header): nothing that ends it or moves the cursor.
+_M.LINE = passes(SPACE, QUOTE, BACKSLASH)
+--- Text of several lines: line feeds and tabs pass.
+_M.TEXT = passes(SPACE, QUOTE, BACKSLASH, BREAK)
+
+--- One character of UTF-8 (RFC 3629: no overlong forms, no surrogates).
+-- @param bytes const uint8_t *
+-- @param i number first byte to look at, at least 0x80
+-- @param len number of bytes in all
+-- @return length (2 to 4) and code point; 0 when it is not UTF-8; -1 when the
+--   bytes end inside a character that is valid so far
+local function utf8_char(bytes, i, len)
+  local first = bytes[i]
+  local size, min, max, code = 2, 0x80, 0xbf, band(first, 0x1f)
+  if first < 0xc2 or first > 0xf4 then return 0 end
+  if first >= 0xf0 then
+    size, code = 4, band(first, 0x07)
+    if first == 0xf0 then min = 0x90 elseif first == 0xf4 then max = 0x8f end
+  elseif first >= 0xe0 then
+    size, code = 3, band(first, 0x0f)
+    if first == 0xe0 then min = 0xa0 elseif first == 0xed then max = 0x9f end
+  end
+  for k = 1, size - 1 do
+    if i + k >= len then return -1 end
+    local byte = bytes[i + k]
+    if byte < min or byte > max then return 0 end
+    min, max = 0x80, 0xbf
+    code = bor(lshift(code, 6), band(byte, 0x3f))
+  end
+  return size, code
+end
+
+-- Characters that change how their neighbours are shown: C1 controls,
+-- directional marks and overrides, line and paragraph separators.
+local function is_deceptive(code)
+  return code < 0xa0 or code == 0x61c or code == 0x200e or code == 0x200f
+    or (code >= 0x2028 and code <= 0x202e) or (code >= 0x2066 and code <= 0x2069)
+end
+
+-- C1 controls are shown by their bytes, like the other controls.
+local function put_high(buf, bytes, i, len)
+  local size, code = utf8_char(bytes, i, len)
+  if size <= 0 then
+    buf:put(hex[bytes[i]])
+    return 1
+  end
+  if not is_deceptive(code) then
+    buf:putcdata(bytes + i, size)
+  elseif code < 0xa0 then
+    buf:put(hex[bytes[i]], hex[bytes[i + 1]])
+  else
+    buf:put(("\\u{%04x}"):format(code))
+  end
+  return size
+end
+
+--- Append bytes to a string.buffer, escaped as \n \r \t \\ \" \xNN \u{NNNN}.
+-- @param buf string.buffer
+-- @param data const char *, may be NULL when len is 0
+-- @param len number of bytes
+-- @param style one of QUOTED, WORD, LINE, TEXT
+-- @param limit number of bytes to show, len when absent; a character that
+--   begins before the limit is shown whole
+-- @return number of bytes shown
+function _M.put(buf, data, len, style, limit)
+  limit = limit and limit < len and limit or len
+  local bytes = const_bytes(data)
+  local i, run = 0, 0
+  while i < limit do
+    local byte = bytes[i]
+    local kind = class[byte]
+    if style[kind] then
+      i = i + 1
+    else
+      if i > run then buf:putcdata(bytes + run, i - run) end
+      if kind == HIGH then
+        i = i + put_high(buf, bytes, i, len)
+      else
+        buf:put(letters[byte] or hex[byte])
+        i = i + 1
+      end
+      run = i
+    end
+  end
+  if i > run then buf:putcdata(bytes + run, i - run) end
+  return i
+end
+
+--- How much of the bytes is UTF-8.
+-- @param data const char *
+-- @param len number of bytes
+-- @return number of bytes before the first that is not part of a whole
+--   character (len when all is well), and true when only the end is missing
+function _M.utf8_prefix(data, len)
+  local bytes = const_bytes(data)
+  local i = 0
+  while i < len do
+    if bytes[i] < 0x80 then
+      i = i + 1
+    else
+      local size = utf8_char(bytes, i, len)
+      if size <= 0 then return i, size < 0 end
+      i = i + size
+    end
+  end
+  return len, false
+end
+
+return _M
