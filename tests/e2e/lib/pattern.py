@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bytes that bodies are made of; programs/pattern.h makes the same ones."""
+
+import hashlib
+
+BLOCK_BYTES = 65521  # a prime: a slice put back at the wrong place does not fit
+
+
+def _block():
+    state, block = 1, bytearray(BLOCK_BYTES)
+    for i in range(BLOCK_BYTES):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        block[i] = state >> 16 & 0xFF
+    return bytes(block)
+
+
+_BLOCK = _block()
+
+
+def pattern(size):
+    """The first size bytes of the endless test pattern."""
+    return (_BLOCK * (size // BLOCK_BYTES + 1))[:size]
+
+
+def sha(data):
+    """SHA-256 of data in hex."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts tools/httpsnoop, always confined, and reads what it reports."""
+
+import json
+import os
+import signal
+import time
+
+from tap import Failure, check
+
+TREE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+TOOL = os.path.join(TREE, "tools", "httpsnoop")
+START_SECONDS_MAX = 15
+_CONFINING = ("-p", "--cgroup", "--")
+
+
+class Httpsnoop:
+    """One running httpsnoop. All times in seconds."""
+
+    def __init__(self, t, args, tool=None, command=None, stdout=None, prefix=(), ready=True):
+        """Start it with args (and COMMAND); ready: wait until it says that it traces."""
+        argv = [*prefix, tool or TOOL, *map(str, args)]
+        if t.attach:
+            argv += ["--attach", t.attach]
+        self.output = None
+        if command:  # the command has the tool's stdout, so exchanges go to a file
+            if stdout is None and "-o" not in args:
+                self.output = t.path("exchanges")
+                argv += ["-o", self.output]
+            argv += ["--", *map(str, command)]
+        check(any(word in argv for word in _CONFINING), f"refusing to trace the whole machine: {argv}")
+        self.started = time.monotonic()
+        self.process = t.spawn(argv, label="httpsnoop", stdout=stdout)
+        self.output = self.output or self.process.stdout_path
+        if ready:
+            self.wait_tracing()
+
+    def wait_tracing(self):
+        """Wait for the line that says that all probes are attached."""
+        deadline = self.started + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if "httpsnoop: tracing" in self.stderr():
+                self.start_seconds = time.monotonic() - self.started
+                return
+            if self.process.poll() is not None:
+                if "httpsnoop: tracing" in self.stderr():
+                    continue
+                raise Failure(f"httpsnoop ended with {self.process.poll()} before it traced:\n{self.stderr()}")
+            time.sleep(0.01)
+        raise Failure(f"no 'httpsnoop: tracing' within {START_SECONDS_MAX} s:\n{self.stderr()}")
+
+    def stderr(self):
+        return self.process.stderr()
+
+    def text(self):
+        """What it has printed so far, control bytes and all."""
+        with open(self.output, "rb") as f:
+            return f.read()
+
+    def interrupt(self):
+        """SIGINT, wait; returns the exchanges. Fails unless it leaves with status 0."""
+        self.process.send_signal(signal.SIGINT)
+        return self.finish()
+
+    def finish(self, status=0, timeout=15):
+        """Wait for its end; returns the exchanges. Fails on any other exit status."""
+        got = self.process.wait(timeout)
+        check(got == status, f"httpsnoop: expected exit status {status}, got {got}\n{self.stderr()}")
+        return self.exchanges()
+
+    def exchanges(self):
+        """The exchange records printed so far, as dicts."""
+        found = []
+        for line in self.text().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise Failure(f"a line is not JSON ({error}): {line[:200]!r}") from None
+            if record.get("type") == "exchange":
+                found.append(record)
+        return found

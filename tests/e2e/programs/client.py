@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP clients that log to stdout, a JSON record per exchange, what they sent and received.
+
+usage: client.py KIND ADDRESS PORT [COUNT]
+  keepalive   COUNT requests on one connection of http.client
+  threads     COUNT threads, a connection and one POST each
+  pipelined   COUNT requests written in one go, then the responses
+  midstream   one request, "ready" on stdout, a line from stdin, COUNT more on the same connection
+  trailers    one chunked request with trailers, written a byte a time
+  escapes     control bytes in a request header and the body
+ADDRESS: an IP address, a path or @name (PORT is then ignored).
+"""
+
+import http.client
+import json
+import os
+import socket
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from pattern import pattern, sha  # noqa: E402
+
+_print_lock = threading.Lock()
+
+
+def connect(address, port):
+    """A connected http.client connection."""
+    connection = http.client.HTTPConnection("localhost")
+    if address.startswith(("/", "@")):
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect("\0" + address[1:] if address.startswith("@") else address)
+    else:
+        connection.sock = socket.create_connection((address, port))
+    return connection
+
+
+def log(sock, method, target, request, status, response):
+    record = {
+        "side": "client",
+        "pid": os.getpid(),
+        "tid": threading.get_native_id(),
+        "method": method,
+        "target": target,
+        "request_bytes": len(request),
+        "request_sha": sha(request),
+        "status": status,
+        "response_bytes": len(response),
+        "response_sha": sha(response),
+    }
+    if sock.family != socket.AF_UNIX:
+        record.update(local_port=sock.getsockname()[1], remote_port=sock.getpeername()[1])
+    with _print_lock:
+        print(json.dumps(record), flush=True)
+
+
+def exchange(connection, method, target, body=b"", headers=None):
+    """One request and its response through http.client, logged."""
+    sock = connection.sock  # http.client drops it when the server ends the connection
+    connection.request(method, target, body=body or None, headers=headers or {})
+    response = connection.getresponse()
+    data = response.read()
+    log(sock, method, target, body, response.status, data)
+
+
+def keepalive(address, port, count):
+    connection = connect(address, port)
+    for i in range(count):
+        if i % 3 == 0:
+            exchange(connection, "POST", f"/echo?{i}", pattern(i * 17))
+        elif i % 3 == 1:
+            exchange(connection, "GET", f"/bytes/{i * 31}")
+        else:
+            exchange(connection, "GET", f"/chunked/{i * 101}")
+
+
+def threads(address, port, count):
+    def one(i):
+        exchange(connect(address, port), "POST", f"/echo?{i}", pattern(1000 + i))
+
+    running = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def pipelined(address, port, count):
+    connection = connect(address, port)
+    targets = [f"/bytes/{i * 100}" for i in range(count)]
+    connection.sock.sendall(b"".join(f"GET {t} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for t in targets))
+    stream = connection.sock.makefile("rb")
+    for target in targets:
+        status = int(stream.readline().split()[1])
+        headers = http.client.parse_headers(stream)
+        log(connection.sock, "GET", target, b"", status, stream.read(int(headers["Content-Length"])))
+
+
+def midstream(address, port, count):
+    connection = connect(address, port)
+    exchange(connection, "POST", "/echo?before", b"before")
+    print("ready", file=sys.stderr, flush=True)
+    sys.stdin.readline()
+    for i in range(count):
+        exchange(connection, "POST", f"/echo?after{i}", b"after %d" % i)
+
+
+def trailers(address, port, _count):
+    connection = connect(address, port)
+    head = b"POST /chunked/5000 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+    for byte in head + b"5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\nX-Sum: 42\r\n\r\n":
+        connection.sock.sendall(bytes([byte]))
+    response = http.client.HTTPResponse(connection.sock, method="POST")
+    response.begin()
+    log(connection.sock, "POST", "/chunked/5000", b"hello world", response.status, response.read())
+
+
+def escapes(address, port, _count):
+    body = b"esc \x1b[2J \x9b1m \x07 del \x7f \xc2\x9b3J \x00 end"
+    exchange(connect(address, port), "POST", "/escapes", body, {"X-Sent": "\x1b]0;owned\x07 \x9b2J"})
+
+
+def main():
+    kind, address, port = sys.argv[1:4]
+    count = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+    globals()[kind](address, int(port), count)
+
+
+if __name__ == "__main__":
+    main()

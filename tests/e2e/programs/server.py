@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP/1 server on bare sockets that logs what it received and sends.
+
+usage: server.py ADDRESS MODE LOG
+ADDRESS: an IP address, a path, or @name (abstract). MODE: threads, fork (a
+child per connection), single (one connection after the other).
+Prints the port once it listens. A record is in LOG before the last byte of
+its response is sent, so a client that has its answer finds the record there.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from pattern import pattern, sha  # noqa: E402
+
+# Bytes that a careless parser takes for the end of something, or for a new message.
+BINARY = b"\r\n\r\n\0HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nGET /no HTTP/1.1\r\n\r\n\xff\xfe\x80" + pattern(5000)
+ESCAPES = b"\x1b[31mred\x1b]0;title\x07\x08\x9b2J\xc2\x9b2J\x7f\rback\x00end"
+
+
+class Received:
+    """One request as it came in."""
+
+    def __init__(self, start_line, headers, body, interim):
+        self.method, self.target, self.version = start_line.split(" ", 2)
+        self.headers, self.body, self.interim = headers, body, interim
+
+
+class Connection:
+    def __init__(self, sock, log):
+        self.sock, self.log, self.buffer = sock, log, b""
+
+    def _more(self):
+        data = self.sock.recv(65536)
+        self.buffer += data
+        return bool(data)
+
+    def _take(self, size):
+        parts, have = [self.buffer], len(self.buffer)
+        while have < size:
+            data = self.sock.recv(min(1 << 20, size - have))
+            if not data:
+                raise EOFError("connection ended in a body")
+            parts.append(data)
+            have += len(data)
+        whole = b"".join(parts)
+        self.buffer = whole[size:]
+        return whole[:size]
+
+    def _until(self, mark):
+        while mark not in self.buffer:
+            if not self._more():
+                return None
+        taken, self.buffer = self.buffer.split(mark, 1)
+        return taken
+
+    def _chunked(self):
+        body = b""
+        while True:
+            size = int(self._until(b"\r\n").split(b";")[0], 16)
+            if size == 0:
+                while self._until(b"\r\n"):
+                    pass
+                return body
+            body += self._take(size)
+            self._take(2)
+
+    def read_request(self):
+        """The next request, or None at the end of the connection."""
+        head = self._until(b"\r\n\r\n")
+        if head is None:
+            return None
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, value = line.split(":", 1)
+            headers[name.lower()] = value.strip()
+        interim = []
+        if headers.get("expect", "").lower() == "100-continue":
+            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            interim = [100]
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = self._chunked()
+        else:
+            body = self._take(int(headers.get("content-length", "0")))
+        return Received(lines[0], headers, body, interim)
+
+    def answer(self, request):
+        """Log and send the response; returns whether the connection goes on."""
+        _, _, kind = request.target.partition("/")
+        kind, _, argument = kind.partition("/")
+        argument = argument.partition("?")[0]
+        status, body, headers, framing = response_for(kind, argument, request)
+        if request.method == "HEAD":
+            framing = "length"
+        self._record(request, status, b"" if request.method == "HEAD" else body)
+        version = "HTTP/1.0" if framing == "close" else "HTTP/1.1"
+        head = f"{version} {status} Test\r\nServer: e2e\r\n".encode() + headers
+        if framing == "length":
+            head += b"Content-Length: %d\r\n" % len(body)
+        elif framing == "chunked":
+            head += b"Transfer-Encoding: chunked\r\nTrailer: X-Trailer\r\n"
+            body = chunk(body)
+        head += b"\r\n"
+        self._send(head if request.method == "HEAD" else head + body, one_by_one=kind == "trickle")
+        return framing != "close" and request.version == "HTTP/1.1" and request.headers.get("connection") != "close"
+
+    def _send(self, data, one_by_one):
+        if not one_by_one:
+            return self.sock.sendall(data)
+        for i in range(len(data)):
+            self.sock.sendall(data[i : i + 1])
+
+    def _record(self, request, status, body):
+        record = {
+            "side": "server",
+            "pid": os.getpid(),
+            "tid": threading.get_native_id(),
+            "method": request.method,
+            "target": request.target,
+            "request_bytes": len(request.body),
+            "request_sha": sha(request.body),
+            "status": status,
+            "response_bytes": len(body),
+            "response_sha": sha(body),
+            "interim": request.interim,
+        }
+        if self.sock.family == socket.AF_UNIX:
+            name = self.sock.getsockname()
+            path = "@" + name[1:].decode() if isinstance(name, bytes) else name
+            record.update(transport="unix", path=path)
+        else:
+            record.update(transport="tcp", local_port=self.sock.getsockname()[1], remote_port=self.sock.getpeername()[1])
+        os.write(self.log, json.dumps(record).encode() + b"\n")
+
+    def serve(self):
+        if self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self.sock:
+            try:
+                while request := self.read_request():
+                    if not self.answer(request):
+                        return
+            except ConnectionResetError:
+                pass  # wget leaves so
+
+
+def response_for(kind, argument, request):
+    """(status, body, extra header lines, framing) of a target /KIND/ARGUMENT."""
+    if kind == "echo":
+        return 200, request.body, b"", "length"
+    if kind in ("bytes", "trickle"):
+        return 200, pattern(int(argument)), b"", "length"
+    if kind == "chunked":
+        return 200, pattern(int(argument)), b"", "chunked"
+    if kind == "close":
+        return 200, pattern(int(argument)), b"", "close"
+    if kind == "status":
+        status = int(argument)
+        return status, b"" if status in (204, 304) else b"status\n", b"", "none" if status in (204, 304) else "length"
+    if kind == "binary":
+        return 200, BINARY, b"", "length"
+    if kind == "escapes":
+        return 200, ESCAPES, b"X-Escape: \x1b[31mred\x1b[0m \x9b1m\r\n", "length"
+    return 404, b"no such thing\n", b"", "length"
+
+
+def chunk(body):
+    """Chunked coding with chunks of growing sizes, an extension, and a trailer."""
+    out, at, size = [], 0, 1
+    while at < len(body):
+        part = body[at : at + size]
+        out.append(b"%x;n=v\r\n%s\r\n" % (len(part), part))
+        at, size = at + size, min(size * 3, 60000)
+    return b"".join(out) + b"0\r\nX-Trailer: end\r\n\r\n"
+
+
+def listen(address):
+    if address.startswith(("/", "@")):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind("\0" + address[1:] if address.startswith("@") else address)
+    else:
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        sock.bind((address, 0))
+    sock.listen(512)
+    return sock
+
+
+def main():
+    address, mode, log_path = sys.argv[1:]
+    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    listener = listen(address)
+    print(0 if address.startswith(("/", "@")) else listener.getsockname()[1], flush=True)
+    while True:
+        sock, _ = listener.accept()
+        connection = Connection(sock, log)
+        if mode == "threads":
+            threading.Thread(target=connection.serve, daemon=True).start()
+        elif mode == "single":
+            connection.serve()
+        elif os.fork() == 0:
+            listener.close()
+            connection.serve()
+            os._exit(0)
+        else:
+            sock.close()
+
+
+if __name__ == "__main__":
+    main()
