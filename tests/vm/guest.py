@@ -1,0 +1,338 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Test of httpsnoop on the kernel of this machine, system-wide: to be run as root in a VM. Prints TAP."""
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import traffic
+
+TOOL = Path(__file__).parents[2] / "tools" / "httpsnoop"
+KINDS = ("kprobe", "tracepoint")
+READY_TIMEOUT_S = 60
+EXIT_TIMEOUT_S = 60
+
+
+# ---- TAP ------------------------------------------------------------------------------------------------------------
+
+class Tap:
+    def __init__(self):
+        self.count = self.failed = 0
+
+    def check(self, name, problems):
+        """Passes when there are no problems, a list of anything; shows the first ones otherwise."""
+        self.count += 1
+        self.failed += bool(problems)
+        print(f"{'not ok' if problems else 'ok'} {self.count} - {name}", flush=True)
+        for problem in problems[:8]:
+            note(problem)
+        if len(problems) > 8:
+            note(f"... {len(problems)} in all")
+
+    def end(self):
+        print(f"1..{self.count}", flush=True)
+        return 1 if self.failed else 0
+
+
+def note(text):
+    for line in str(text).splitlines():
+        print(f"# {line[:400]}", flush=True)
+
+
+# ---- the tool under test --------------------------------------------------------------------------------------------
+
+class Tool:
+    """httpsnoop, started and all probes attached; use as a context so that none is left running."""
+
+    def __init__(self, run, kind, *options):
+        self.out, self.err = run / f"out-{len(list(run.glob('out-*')))}", run / f"err-{len(list(run.glob('err-*')))}"
+        command = [TOOL, "-j", "--max-body", "1M", "--attach", kind, *map(str, options)]
+        started = time.monotonic()
+        with open(self.out, "wb") as out, open(self.err, "wb") as err:
+            self.process = subprocess.Popen(command, stdout=out, stderr=err)
+        while not self.is_ready() and self.process.poll() is None and time.monotonic() - started < READY_TIMEOUT_S:
+            time.sleep(0.05)
+        self.start_s = time.monotonic() - started
+
+    def is_ready(self):
+        return "tracing" in self.messages()
+
+    def messages(self):
+        return self.err.read_text(encoding="utf-8", errors="replace")
+
+    def problems(self):
+        """Why the tool is not at work; empty when it is."""
+        if self.is_ready():
+            return []
+        return [f"exit status {self.process.poll()} after {self.start_s:.1f} s", self.messages()]
+
+    def interrupt(self):
+        """Sends SIGINT as Ctrl-C would; returns the exit status and the seconds that it took."""
+        asked = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        return self.wait(), time.monotonic() - asked
+
+    def wait(self):
+        try:
+            return self.process.wait(EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return "still running"
+
+    def exchanges(self):
+        """What it has reported."""
+        records = [json.loads(line) for line in self.out.read_bytes().splitlines()]
+        return [record for record in records if record["type"] == "exchange"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def attached():
+    """All that is attached to this kernel or loaded into it by BPF and tracing."""
+    found = set()
+    for path in ("/sys/kernel/tracing/kprobe_events", "/sys/kernel/tracing/uprobe_events",
+                 "/sys/kernel/debug/kprobes/list"):
+        found |= {f"{path}: {line}" for line in Path(path).read_text(encoding="ascii").splitlines()}
+    for kind in ("prog", "map", "link"):
+        listing = subprocess.run(["bpftool", "-j", kind, "list"], stdout=subprocess.PIPE, check=True).stdout
+        for one in json.loads(listing or "[]"):
+            # bpftool reads its own maps through programs of its own.
+            if not any(holder["comm"] == "bpftool" for holder in one.get("pids", [])):
+                found.add(f"{kind} {one['id']} {one.get('type')} {one.get('name')}")
+    return found
+
+
+def left_behind(before):
+    """What is attached that was not before; the kernel may take its time to free things."""
+    deadline = time.monotonic() + 15
+    while (left := attached() - before) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return sorted(left)
+
+
+# ---- what was reported against what was done ------------------------------------------------------------------------
+
+def by_target(records, side):
+    found = {}
+    for record in records:
+        if record["side"] == side:
+            found.setdefault(record["request"]["target"], []).append(record)
+    return found
+
+
+def body_bytes(message):
+    body = message.get("body") or {}
+    if "base64" in body:
+        return base64.b64decode(body["base64"])
+    return body.get("text", "").encode("utf-8")
+
+
+def is_sendfile(record, done):
+    """The body never was in the memory of the process that is reported on."""
+    return record["side"] == "server" and "nsendfile" in done["target"] and done["received"]
+
+
+def pairs(records, exchanges):
+    """Every (record, exchange) that belong together."""
+    known = {done["target"]: done for done in exchanges}
+    return [(record, known[record["request"]["target"]]) for record in records
+            if record["request"]["target"] in known]
+
+
+def differences(records, exchanges, reported, done):
+    """Lines about all records whose reported(record) is not done(record, exchange)."""
+    lines = []
+    for record, one in pairs(records, exchanges):
+        is_value, want = reported(record), done(record, one)
+        if is_value != want:
+            lines.append(f"{record['side']} {one['method']} {one['target']}: "
+                         f"{str(is_value)[:120]!r} instead of {str(want)[:120]!r}")
+    return lines
+
+
+def counts(records, exchanges, sides=("client", "server")):
+    """Lines about all exchanges not reported exactly once per side, and all that never were."""
+    lines, targets = [], {done["target"] for done in exchanges}
+    for side in sides:
+        found = by_target(records, side)
+        lines += [f"{side} {done['method']} {done['target']}: {len(found.get(done['target'], []))} times"
+                  for done in exchanges if len(found.get(done["target"], [])) != 1]
+    lines += [f"unknown: {record['side']} {record['request']['method']} {record['request']['target']}"
+              for record in records if record["request"]["target"] not in targets or record["side"] not in sides]
+    return lines
+
+
+def endpoints(record):
+    connection = record["connection"]
+    return [(connection[end].get("address"), connection[end].get("port")) for end in ("local", "remote")]
+
+
+def expected_endpoints(record, done, account):
+    """[(address, port) of the local end, of the remote end]"""
+    target = done["target"]
+    if target.startswith("/v6"):
+        address, port = "::1", traffic.ECHO6
+    else:
+        address = traffic.HOST
+        port = traffic.ECHO
+        if "?n" in target:
+            port = traffic.NGINX_SENDFILE if "nsendfile" in target else traffic.NGINX
+    client, server = (address, account[target][0]["port"]), (address, port)
+    return [client, server] if record["side"] == "client" else [server, client]
+
+
+def normalised(value, key=None):
+    """Without what differs between two runs of the same traffic: times, ids, ports and the like."""
+    if isinstance(value, list):
+        return [normalised(one) for one in value]
+    if not isinstance(value, dict):
+        return None if re.search(r"(^|_)(pid|tid|port|id|ns|us|ms|s|time|start\w*|timing\w*)$", key or "") else value
+    if value.get("name", "").lower() in ("date", "last-modified", "etag"):
+        return {"name": value["name"]}
+    return {name: normalised(one, name) for name, one in value.items()}
+
+
+def comparable(records):
+    return sorted(json.dumps(normalised(record), sort_keys=True) for record in records)
+
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+def check_records(tap, kind, records, exchanges, account):
+    """Compares all that the tool reported with what clients and servers say."""
+    tap.check(f"{kind}: every exchange once on either side, nothing else", counts(records, exchanges))
+    tap.check(f"{kind}: methods and statuses",
+              differences(records, exchanges, lambda r: (r["request"]["method"], r["response"]["status"]),
+                          lambda r, done: (done["method"], done["status"])))
+    tap.check(f"{kind}: all are complete",
+              differences(records, exchanges, lambda r: r["complete"], lambda r, done: not is_sendfile(r, done)))
+    tap.check(f"{kind}: request bodies byte for byte",
+              differences(records, exchanges, lambda r: body_bytes(r["request"]), lambda r, done: done["sent"]))
+    tap.check(f"{kind}: response bodies byte for byte, none invented where the kernel sent a file",
+              differences(records, exchanges, lambda r: body_bytes(r["response"]),
+                          lambda r, done: b"" if is_sendfile(r, done) else done["received"]))
+    tap.check(f"{kind}: body sizes",
+              differences(records, exchanges, lambda r: [r[m]["body"]["size_bytes"] for m in ("request", "response")],
+                          lambda r, done: [len(done["sent"]), len(done["received"])]))
+    tcp = [done for done in exchanges if not done["target"].startswith("/unix") and account.get(done["target"])]
+    tap.check(f"{kind}: addresses and ports",
+              differences(records, tcp, endpoints, lambda r, done: expected_endpoints(r, done, account)))
+    tap.check(f"{kind}: processes",
+              differences(records, [done for done in exchanges if account.get(done["target"])],
+                          lambda r: (r["process"]["pid"], r["process"]["comm"]),
+                          lambda r, done: (done["pid"], done["comm"]) if r["side"] == "client"
+                          else (account[done["target"]][0]["pid"], account[done["target"]][0]["comm"])))
+
+
+def test_system_wide(tap, run, kind):
+    """Servers start after the tool, so that it sees every connection from its first byte. Returns the records."""
+    before = attached()
+    (run / kind).mkdir()
+    with Tool(run, kind) as tool:
+        tap.check(f"{kind}: attaches", tool.problems())
+        note(f"{kind}: {tool.start_s:.1f} s from start to attached")
+        if not tool.is_ready():
+            return []
+        servers = traffic.start_servers(run / kind / "servers")
+        try:
+            exchanges = traffic.all_clients(run / kind / "servers")
+            account = traffic.server_account(run / kind / "servers", len(exchanges))
+        finally:
+            for server in servers:
+                server.terminate()
+        status, exit_s = tool.interrupt()
+        note(f"{kind}: {exit_s:.1f} s from SIGINT to exit")
+        summary = tool.messages()
+        note(summary)
+        tap.check(f"{kind}: SIGINT ends it with status 0 and a summary",
+                  [] if status == 0 and str(2 * len(exchanges)) in summary else [f"status {status}", summary])
+        tap.check(f"{kind}: clients and servers tell the same",
+                  [done["target"] for done in exchanges if len(account.get(done["target"], [])) != 1])
+        check_records(tap, kind, tool.exchanges(), exchanges, account)
+        tap.check(f"{kind}: nothing stays attached", left_behind(before))
+        return tool.exchanges()
+
+
+def test_command(tap, run, kind, servers_run):
+    """-- COMMAND reports what the command does and nothing that others do at the same time."""
+    url = f"http://{traffic.HOST}:{traffic.ECHO}"
+    # The command waits for a request by somebody else before its own.
+    script = f"while [ ! -e {run}/others-{kind} ]; do sleep 0.1; done; curl -sS {url}/command-{kind} -o /dev/null"
+    with Tool(run, kind, "--", "sh", "-c", script) as tool:
+        traffic.curl(servers_run, f"{url}/others-{kind}")
+        (run / f"others-{kind}").touch()
+        status = tool.wait()
+        problems = counts(tool.exchanges(), [{"method": "GET", "target": f"/command-{kind}"}], ("client",))
+        tap.check(f"{kind}: -- COMMAND reports the command only, and ends with it",
+                  problems + ([] if status == 0 else [f"exit status {status}", tool.messages()]))
+
+
+def test_pid(tap, run, kind, servers_run):
+    """-p reports that process and nothing that others do at the same time."""
+    url = f"http://{traffic.HOST}:{traffic.ECHO}"
+    waiting = [sys.executable, traffic.__file__, "after-line", "keep-alive", str(traffic.ECHO), f"/pid-{kind}", "3"]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        with Tool(run, kind, "-p", client.pid) as tool:
+            traffic.curl(servers_run, f"{url}/not-pid-{kind}")
+            output = client.communicate(b"go\n")[0]
+            done = [traffic.read_exchange(line) for line in output.splitlines()]
+            traffic.curl(servers_run, f"{url}/not-pid-either-{kind}")
+            status, _ = tool.interrupt()
+            problems = counts(tool.exchanges(), done, ("client",))
+            if status != 0 or len(done) != 3:
+                problems += [f"exit status {status}, {len(done)} exchanges", tool.messages()]
+            tap.check(f"{kind}: -p reports that process only", problems)
+
+
+def test_kill(tap, run, kind, servers_run):
+    """Even SIGKILL leaves nothing in the kernel."""
+    before = attached()
+    with Tool(run, kind) as tool:
+        traffic.curl(servers_run, f"http://{traffic.HOST}:{traffic.ECHO}/kill-{kind}")
+        seen = attached() - before
+        tool.process.kill()
+        tool.process.wait()
+        problems = [] if seen else ["nothing was attached: this test would show nothing", tool.messages()]
+        tap.check(f"{kind}: nothing stays attached after SIGKILL", problems + left_behind(before))
+
+
+def kernel_complaints():
+    log = subprocess.run(["dmesg"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return [line for line in log.splitlines()
+            if re.search(r"BUG:|WARNING:|Oops|general protection|segfault|refcount|suspicious RCU", line)]
+
+
+def main():
+    tap = Tap()
+    with tempfile.TemporaryDirectory() as directory:
+        run = Path(directory)
+        records = {kind: test_system_wide(tap, run, kind) for kind in KINDS}
+        tap.check("kprobe and tracepoint report the same, and something",
+                  sorted(set(comparable(records["kprobe"])) ^ set(comparable(records["tracepoint"])))
+                  if records["kprobe"] else ["no records"])
+        servers = traffic.start_servers(run / "servers")
+        try:
+            for kind in KINDS:
+                for test in (test_command, test_pid, test_kill):
+                    test(tap, run, kind, run / "servers")
+        finally:
+            for server in servers:
+                server.terminate()
+    tap.check("the kernel has no complaints", kernel_complaints())
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP servers and clients for the VM test.
+
+Each says by itself what it sent and received, so that what the tool reports can be held against it.
+A client's account is a list of exchanges: dicts of method, target, status, sent, received (bodies, bytes), pid, comm.
+A server's account is a log of "pid port method target status" lines; port is that of the client, 0 for a unix socket.
+"""
+import base64
+import http.client
+import http.server
+import json
+import os
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+HOST = "127.0.0.1"
+NGINX, NGINX_SENDFILE, ECHO, ECHO6 = 8080, 8081, 8090, 8091
+
+NGINX_CONF = """
+daemon off;
+user root;
+worker_processes 1;
+pid {run}/nginx.pid;
+error_log {run}/nginx.err;
+events {{ }}
+http {{
+    log_format account '$pid $remote_port $request_method $request_uri $status';
+    access_log {run}/nginx.log account;
+    client_body_temp_path {run}/t1;
+    proxy_temp_path {run}/t2;
+    fastcgi_temp_path {run}/t3;
+    uwsgi_temp_path {run}/t4;
+    scgi_temp_path {run}/t5;
+    root {run}/www;
+    server {{ listen {host}:{plain}; sendfile off; }}
+    server {{ listen {host}:{sendfile}; sendfile on; }}
+}}
+"""
+
+
+def pattern(length):
+    """Bytes of all values with no short period, so that a lost, doubled or moved block shows."""
+    return bytes((i * 7 + (i >> 8) * 13 + (i >> 16)) & 0xFF for i in range(length))
+
+
+FILES = {"/small.txt": b"a small file\n", "/empty": b"", "/large.bin": pattern(150000)}
+
+
+# ---- servers --------------------------------------------------------------------------------------------------------
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers POST, PUT and PATCH with the body received, and GET in the framing that the target asks for."""
+
+    protocol_version = "HTTP/1.1"
+    log_lock = threading.Lock()
+
+    def read_body(self):
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def answer(self, status, body, framing="length"):
+        self.send_response(status)
+        if framing == "length" and status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        elif framing == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        elif framing == "close":
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command == "HEAD" or status == 204:
+            pass
+        elif framing == "chunked":
+            for start in range(0, len(body), 1000):
+                chunk = body[start:start + 1000]
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.wfile.write(body)
+        self.account(status)
+
+    def account(self, status):
+        port = self.client_address[1] if isinstance(self.client_address, tuple) else 0
+        with self.log_lock, open(self.server.log, "a", encoding="ascii") as log:
+            log.write(f"{os.getpid()} {port} {self.command} {self.path} {status}\n")
+
+    def do_GET(self):
+        self.read_body()
+        kind = self.path.split("/")[1]
+        framing = kind if kind in ("chunked", "close") else "length"
+        self.answer(200, pattern(3500) + self.path.encode(), framing)
+
+    def do_POST(self):
+        self.answer(201, self.read_body())
+
+    def do_DELETE(self):
+        self.answer(204, b"")
+
+    do_HEAD = do_GET
+    do_PUT = do_PATCH = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+class TcpServer(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks the resolver for a name
+
+
+class Tcp6Server(TcpServer):
+    address_family = socket.AF_INET6
+
+
+class UnixServer(TcpServer):
+    address_family = socket.AF_UNIX
+
+
+def serve(run):
+    servers = [TcpServer((HOST, ECHO), Echo), Tcp6Server(("::1", ECHO6), Echo),
+               UnixServer(str(run / "echo.sock"), Echo)]
+    for server in servers:
+        server.log = run / "echo.log"
+        threading.Thread(target=server.serve_forever).start()
+    (run / "echo.up").touch()
+
+
+def start_servers(run):
+    """Starts nginx and the echo server; returns their processes once both answer."""
+    (run / "www").mkdir(parents=True)
+    for name, content in FILES.items():
+        (run / "www" / name[1:]).write_bytes(content)
+    conf = run / "nginx.conf"
+    conf.write_text(NGINX_CONF.format(run=run, host=HOST, plain=NGINX, sendfile=NGINX_SENDFILE), encoding="ascii")
+    processes = [subprocess.Popen(["nginx", "-e", run / "nginx.err", "-c", conf]),
+                 subprocess.Popen([sys.executable, __file__, "serve", run])]
+    # Not by connecting: that would be traffic. nginx writes its pid after it has begun to listen.
+    deadline = time.monotonic() + 60
+    while not ((run / "nginx.pid").exists() and (run / "echo.up").exists()):
+        if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
+            raise RuntimeError("a server did not start")
+        time.sleep(0.1)
+    return processes
+
+
+def server_account(run, count):
+    """What the servers logged, by target, once there are count lines or nothing more comes."""
+    deadline = time.monotonic() + 20
+    while True:
+        lines = [(comm, line) for comm, log in (("nginx", "nginx.log"), ("python3", "echo.log"))
+                 if (run / log).exists() for line in (run / log).read_text(encoding="ascii").splitlines()]
+        if len(lines) >= count or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    account = {}
+    for comm, line in lines:
+        pid, port, method, target, status = line.split()
+        account.setdefault(target, []).append(
+            {"pid": int(pid), "comm": comm, "port": int(port), "method": method, "status": int(status)})
+    return account
+
+
+# ---- clients --------------------------------------------------------------------------------------------------------
+
+def exchange(method, target, status, sent=b"", received=b"", pid=None, comm="python3"):
+    return {"method": method, "target": target, "status": status, "sent": sent, "received": received,
+            "pid": pid or os.getpid(), "comm": comm}
+
+
+def curl(run, url, method="GET", body=None, options=()):
+    """One request by curl; returns the exchange."""
+    target = "/" + url.split("/", 3)[3]
+    command = ["curl", "-sS", "-g", "-m", "60", "-o", run / "received", "-w", "%{http_code}", *options]
+    if method == "HEAD":
+        command += ["-I"]
+    elif method != "GET":
+        command += ["-X", method]
+    if body is not None:
+        (run / "sent").write_bytes(body)
+        command += ["--data-binary", f"@{run}/sent"]
+    (run / "received").write_bytes(b"")
+    with subprocess.Popen([*command, url], stdout=subprocess.PIPE) as process:
+        status = int(process.communicate()[0])
+    received = b"" if method == "HEAD" else (run / "received").read_bytes()
+    return exchange(method, target, status, body or b"", received, process.pid, "curl")
+
+
+def urllib_client(urls):
+    """One request per URL, each on a connection of its own; a POST when the URL says so."""
+    for url in urls:
+        body = pattern(2000) if "post" in url else None
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as response:
+            yield exchange("POST" if body else "GET", "/" + url.split("/", 3)[3], response.status,
+                           body or b"", response.read())
+
+
+def keep_alive_client(port, prefix, count):
+    """count requests on one connection."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    for i in range(count):
+        method, body = ("PUT", pattern(100 * i + 1)) if i % 2 else ("GET", None)
+        connection.request(method, f"{prefix}/{i}", body=body)
+        response = connection.getresponse()
+        yield exchange(method, f"{prefix}/{i}", response.status, body or b"", response.read())
+    connection.close()
+
+
+def pipeline_client(port, prefix, count):
+    """count requests in one go on one connection, then their responses."""
+    with socket.create_connection((HOST, port), timeout=60) as connection:
+        connection.sendall(b"".join(b"GET %s/%d HTTP/1.1\r\nHost: pipeline\r\n\r\n" % (prefix.encode(), i)
+                                    for i in range(count)))
+        stream = connection.makefile("rb")
+        for i in range(count):
+            status = int(stream.readline().split()[1])
+            headers = http.client.parse_headers(stream)
+            yield exchange("GET", f"{prefix}/{i}", status, b"", stream.read(int(headers["Content-Length"])))
+
+
+def python_client(*arguments):
+    """Runs one of the clients above in a process of its own; returns its exchanges."""
+    result = subprocess.run([sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, check=True)
+    return [read_exchange(line) for line in result.stdout.splitlines()]
+
+
+def write_exchange(one):
+    bodies = {key: base64.b64encode(one[key]).decode("ascii") for key in ("sent", "received")}
+    print(json.dumps({**one, **bodies}), flush=True)
+
+
+def read_exchange(line):
+    one = json.loads(line)
+    return {**one, **{key: base64.b64decode(one[key]) for key in ("sent", "received")}}
+
+
+def all_clients(run):
+    """Every kind of client and framing once; every target is used once only. Returns the exchanges."""
+    plain, sendfile = f"http://{HOST}:{NGINX}", f"http://{HOST}:{NGINX_SENDFILE}"
+    echo, echo6 = f"http://{HOST}:{ECHO}", f"http://[::1]:{ECHO6}"
+    done = []
+    for base, query in ((plain, "?n"), (sendfile, "?nsendfile")):
+        done += [curl(run, base + name + query) for name in FILES]
+    done += [
+        curl(run, plain + "/small.txt?nhead", "HEAD"),
+        curl(run, plain + "/none?n404"),
+        curl(run, echo + "/post", "POST", pattern(256)),
+        curl(run, echo + "/post-large", "POST", pattern(50000)),
+        curl(run, echo + "/post-chunked", "POST", pattern(9000), ["-H", "Transfer-Encoding: chunked"]),
+        curl(run, echo + "/post-expect", "POST", pattern(700), ["-H", "Expect: 100-continue"]),
+        curl(run, echo + "/patch", "PATCH", b'{"a": 1}'),
+        curl(run, echo + "/delete", "DELETE"),
+        curl(run, echo + "/head", "HEAD"),
+        curl(run, echo + "/chunked/1"),
+        curl(run, echo + "/close/1"),
+        curl(run, echo6 + "/v6"),
+        curl(run, echo6 + "/v6-post", "POST", pattern(300)),
+        curl(run, "http://unix/unix", options=["--unix-socket", run / "echo.sock"]),
+        curl(run, "http://unix/unix-post", "POST", pattern(300), ["--unix-socket", run / "echo.sock"]),
+    ]
+    done += python_client("urllib", echo + "/urllib", echo + "/urllib-post", plain + "/small.txt?nurllib")
+    done += python_client("keep-alive", ECHO, "/keep-alive", 20)
+    done += python_client("pipeline", ECHO, "/pipeline", 5)
+    return done
+
+
+def main():
+    role, *arguments = sys.argv[1:]
+    if role == "after-line":
+        sys.stdin.readline()
+        role, *arguments = arguments
+    if role == "serve":
+        serve(Path(arguments[0]))
+        return
+    if role == "urllib":
+        client = urllib_client(arguments)
+    else:
+        client = {"keep-alive": keep_alive_client, "pipeline": pipeline_client}[role](
+            int(arguments[0]), arguments[1], int(arguments[2]))
+    for one in client:
+        write_exchange(one)
+
+
+if __name__ == "__main__":
+    main()
