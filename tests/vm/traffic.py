@@ -3,7 +3,8 @@
 """HTTP servers and clients for the VM test.
 
 Each says by itself what it sent and received, so that what the tool reports can be held against it.
-A client's account is a list of exchanges: dicts of method, target, status, sent, received (bodies, bytes), pid, comm.
+A client's account is a list of exchanges: dicts of method, target, status, server ([address, port], or [path] of a
+unix socket), sent, received (bodies, bytes), pid and comm (of the client).
 A server's account is a log of "pid port method target status" lines; port is that of the client, 0 for a unix socket.
 """
 import base64
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -174,14 +176,22 @@ def server_account(run, count):
 
 # ---- clients --------------------------------------------------------------------------------------------------------
 
-def exchange(method, target, status, sent=b"", received=b"", pid=None, comm="python3"):
-    return {"method": method, "target": target, "status": status, "sent": sent, "received": received,
-            "pid": pid or os.getpid(), "comm": comm}
+def exchange(method, target, status, server, sent=b"", received=b"", pid=None, comm="python3"):
+    return {"method": method, "target": target, "status": status, "server": list(server), "sent": sent,
+            "received": received, "pid": pid or os.getpid(), "comm": comm}
 
 
-def curl(run, url, method="GET", body=None, options=()):
-    """One request by curl; returns the exchange."""
-    target = "/" + url.split("/", 3)[3]
+def split_url(url):
+    """([address, port], target)"""
+    parts = urllib.parse.urlsplit(url)
+    return [parts.hostname, parts.port], url.split(parts.netloc, 1)[1]
+
+
+def curl(run, url, method="GET", body=None, options=(), unix=None):
+    """One request by curl, through the unix socket if there is one; returns the exchange."""
+    server, target = split_url(url)
+    if unix:
+        server, options = [str(unix)], [*options, "--unix-socket", unix]
     command = ["curl", "-sS", "-g", "-m", "60", "-o", run / "received", "-w", "%{http_code}", *options]
     if method == "HEAD":
         command += ["-I"]
@@ -194,16 +204,16 @@ def curl(run, url, method="GET", body=None, options=()):
     with subprocess.Popen([*command, url], stdout=subprocess.PIPE) as process:
         status = int(process.communicate()[0])
     received = b"" if method == "HEAD" else (run / "received").read_bytes()
-    return exchange(method, target, status, body or b"", received, process.pid, "curl")
+    return exchange(method, target, status, server, body or b"", received, process.pid, "curl")
 
 
 def urllib_client(urls):
     """One request per URL, each on a connection of its own; a POST when the URL says so."""
     for url in urls:
+        server, target = split_url(url)
         body = pattern(2000) if "post" in url else None
         with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as response:
-            yield exchange("POST" if body else "GET", "/" + url.split("/", 3)[3], response.status,
-                           body or b"", response.read())
+            yield exchange("POST" if body else "GET", target, response.status, server, body or b"", response.read())
 
 
 def keep_alive_client(port, prefix, count):
@@ -213,7 +223,7 @@ def keep_alive_client(port, prefix, count):
         method, body = ("PUT", pattern(100 * i + 1)) if i % 2 else ("GET", None)
         connection.request(method, f"{prefix}/{i}", body=body)
         response = connection.getresponse()
-        yield exchange(method, f"{prefix}/{i}", response.status, body or b"", response.read())
+        yield exchange(method, f"{prefix}/{i}", response.status, [HOST, port], body or b"", response.read())
     connection.close()
 
 
@@ -226,7 +236,8 @@ def pipeline_client(port, prefix, count):
         for i in range(count):
             status = int(stream.readline().split()[1])
             headers = http.client.parse_headers(stream)
-            yield exchange("GET", f"{prefix}/{i}", status, b"", stream.read(int(headers["Content-Length"])))
+            body = stream.read(int(headers["Content-Length"]))
+            yield exchange("GET", f"{prefix}/{i}", status, [HOST, port], b"", body)
 
 
 def python_client(*arguments):
@@ -266,8 +277,8 @@ def all_clients(run):
         curl(run, echo + "/close/1"),
         curl(run, echo6 + "/v6"),
         curl(run, echo6 + "/v6-post", "POST", pattern(300)),
-        curl(run, "http://unix/unix", options=["--unix-socket", run / "echo.sock"]),
-        curl(run, "http://unix/unix-post", "POST", pattern(300), ["--unix-socket", run / "echo.sock"]),
+        curl(run, "http://unix/unix", unix=run / "echo.sock"),
+        curl(run, "http://unix/unix-post", "POST", pattern(300), unix=run / "echo.sock"),
     ]
     done += python_client("urllib", echo + "/urllib", echo + "/urllib-post", plain + "/small.txt?nurllib")
     done += python_client("keep-alive", ECHO, "/keep-alive", 20)
