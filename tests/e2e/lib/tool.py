@@ -57,15 +57,24 @@ class Httpsnoop:
         with open(self.output, "rb") as f:
             return f.read()
 
-    def interrupt(self):
-        """SIGINT, wait; returns the exchanges. Fails unless it leaves with status 0."""
+    def stop(self):
+        """SIGINT, wait. Fails unless it leaves with status 0."""
         self.process.send_signal(signal.SIGINT)
-        return self.finish()
+        self.wait()
 
-    def finish(self, status=0, timeout=15):
-        """Wait for its end; returns the exchanges. Fails on any other exit status."""
+    def interrupt(self):
+        """stop(); returns the exchanges."""
+        self.stop()
+        return self.exchanges()
+
+    def wait(self, status=0, timeout=15):
+        """Wait for its end. Fails on any other exit status."""
         got = self.process.wait(timeout)
         check(got == status, f"httpsnoop: expected exit status {status}, got {got}\n{self.stderr()}")
+
+    def finish(self, status=0, timeout=15):
+        """wait(); returns the exchanges."""
+        self.wait(status, timeout)
         return self.exchanges()
 
     def exchanges(self):

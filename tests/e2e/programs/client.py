@@ -8,7 +8,7 @@ usage: client.py KIND ADDRESS PORT [COUNT]
   pipelined   COUNT requests written in one go, then the responses
   midstream   one request, "ready" on stdout, a line from stdin, COUNT more on the same connection
   trailers    one chunked request with trailers, written a byte a time
-  escapes     control bytes in a request header and the body
+  escapes     control bytes in the process name, a request header and the body
 ADDRESS: an IP address, a path or @name (PORT is then ignored).
 """
 
@@ -117,6 +117,8 @@ def trailers(address, port, _count):
 
 
 def escapes(address, port, _count):
+    with open("/proc/self/comm", "wb") as f:
+        f.write(b"e\x1b[31mvil\x9b\n")
     body = b"esc \x1b[2J \x9b1m \x07 del \x7f \xc2\x9b3J \x00 end"
     exchange(connect(address, port), "POST", "/escapes", body, {"X-Sent": "\x1b]0;owned\x07 \x9b2J"})
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tool leaves behind, and what an edit of a probe does."""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from harness import need
+from servers import PythonServer
+from tap import case, check, equal
+from tool import TREE, Httpsnoop
+
+TRUE = ["/bin/true"]
+
+
+def copy_of_tree(t):
+    """The tree as it is now, without history, in the scratch directory."""
+    copy = t.path("tree")
+    shutil.copytree(TREE, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "e2e", ".cache"))
+    return copy
+
+
+@case
+def mistake_in_probe(t):
+    """a mistake in probes/syscalls.c: clang's message with file and line, status 1"""
+    tree = copy_of_tree(t)
+    probe = os.path.join(tree, "probes", "syscalls.c")
+    with open(probe, "a", encoding="utf-8") as f:
+        f.write("\nint e2e_mistake = ;\n")
+    with open(probe, encoding="utf-8") as f:
+        line = len(f.readlines())
+    tool = Httpsnoop(t, [], tool=os.path.join(tree, "tools", "httpsnoop"), command=TRUE, ready=False)
+    tool.wait(1)
+    said = tool.stderr()
+    check(re.search(rf"syscalls\.c:{line}:\d+: error: ", said), f"no message for line {line} in:\n{said}")
+    check("stack traceback" not in said, f"a Lua traceback:\n{said}")
+
+
+def kernel_objects(pid):
+    """(kind, id) of every BPF program, map and link that the process has a descriptor for."""
+    found = set()
+    for path in glob.glob(f"/proc/{pid}/fdinfo/*"):
+        try:
+            with open(path, encoding="ascii") as f:
+                found |= set(re.findall(r"^(prog|map|link)_id:\s*(\d+)$", f.read(), re.M))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
+def still_there(objects):
+    return {o for o in objects if subprocess.run(["bpftool", o[0], "show", "id", o[1]], capture_output=True).returncode == 0}
+
+
+def trace_files():
+    """Lines in the lists of kprobe and uprobe events, which would outlive a process."""
+    lines = set()
+    for name in ("kprobe_events", "uprobe_events"):
+        for mount in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
+            if os.path.exists(f"{mount}/{name}"):
+                with open(f"{mount}/{name}", encoding="ascii") as f:
+                    lines |= set(f.read().splitlines())
+    return lines
+
+
+@case
+def killed(t):
+    """SIGKILL leaves no program, map, link or trace event behind"""
+    need("bpftool")
+    events = trace_files()
+    tool = t.snoop(pids=[t.gated(TRUE)])
+    objects = kernel_objects(tool.process.pid)
+    kinds = {kind for kind, _ in objects}
+    check({"prog", "map"} <= kinds, f"found only {kinds}")
+    equal(still_there(objects), objects, "what bpftool shows while it runs")
+    tool.process.end()
+    deadline = time.monotonic() + 5
+    while still_there(objects) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    equal(still_there(objects), set(), "left behind")
+    equal({e for e in trace_files() - events if str(tool.process.pid) in e}, set(), "trace events left behind")
+
+
+@case
+def traced_process_unharmed(t):
+    """a server goes on serving after the tool was killed in the middle of a request"""
+    server = PythonServer(t)
+    client = t.gated(["curl", "-s", "-o", "/dev/null", f"{server.url}/bytes/{64 << 20}"])
+    tool = t.snoop(pids=[server, client])
+    client.release()
+    time.sleep(0.02)
+    tool.process.end()
+    client.done()
+    t.spawn(["curl", "-sf", "-o", "/dev/null", server.url + "/bytes/1"]).done()
