@@ -164,7 +164,7 @@ _M.options = {
   {
     id = "preview", group = "Output", flags = "--preview", arg = "BYTES", target = "preview_bytes",
     convert = byte_count(BODY_MAX), default = 96,
-    help = "start of each body on a text line (default 96, 0 = none)",
+    help = "start of each body to show (default 96, 0 = none)",
   },
   {
     id = "color", group = "Output", flags = "--colour --color", arg = "WHEN", target = "color_when",
@@ -188,12 +188,12 @@ _M.options = {
   {
     id = "max-body", group = "Capture", flags = "--max-body", arg = "BYTES", target = "max_body_bytes",
     convert = byte_count(BODY_MAX), default = 65536,
-    help = "keep this much of each body (default 64k, suffix k or M)",
+    help = "kept of each body, suffix k or M (default 64k)",
   },
   {
     id = "ring-size", group = "Capture", flags = "--ring-size", arg = "MIB", target = "ring_mib",
     convert = ring_size, default = 16,
-    help = "ring buffer, a power of two (default 16)",
+    help = "ring buffer size, a power of two (default 16)",
   },
   {
     id = "attach", group = "Capture", flags = "--attach", arg = "KIND", target = "attach",
@@ -206,10 +206,10 @@ _M.options = {
 
 -- Shown by --help when a tool brings no examples of its own.
 local common_examples = {
-  { "%s", "the whole host, one line per exchange" },
+  { "%s", "the whole host" },
   { "%s -p 1234,5678", "two processes and their children" },
-  { "%s -- curl -s http://localhost:8080/", "one command, from its first byte" },
-  { "%s -v --port 8080 -n 1", "headers and bodies of one exchange" },
+  { "%s -- curl -s http://localhost:8080/", "one command, from its start" },
+  { "%s -v --port 8080 -n 1", "one exchange in full" },
   { "%s | grep ' 50[0-9] '", "server errors" },
   { "%s -j | jq -r .request.url", "for programs" },
 }

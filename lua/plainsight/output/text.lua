@@ -3,7 +3,7 @@
 --
 -- TIME COMM:PID LOCAL -> REMOTE METHOD URL STATUS REQUEST-SIZE RESPONSE-SIZE DURATION [MARK]... > "BODY" < "BODY"
 --
--- The first twelve words are always there, so awk can count them; no captured
+-- The first eleven words are always there, so awk can count them; no captured
 -- byte can add a word or a line. Sizes are those of the bodies.
 local buffer = require "string.buffer"
 local ffi = require "ffi"

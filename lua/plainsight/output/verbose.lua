@@ -34,7 +34,7 @@ local function put_headers(buf, sign, headers, count)
   for i = 0, count - 1 do
     buf:put(sign, " ")
     put_slice(buf, headers[i].name)
-    buf:put(": ")
+    buf:put(headers[i].value.len > 0 and ": " or ":")
     put_slice(buf, headers[i].value)
     buf:put("\n")
   end
