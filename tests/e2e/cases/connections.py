@@ -5,10 +5,11 @@ import os
 import time
 
 from harness import read_log
+from pattern import pattern
 from scenario import both_sides, client_log, of_side, python_client, traced
 from servers import PythonServer, wait_port
 from tap import case, check, equal
-from truth import compare, flatten
+from truth import check_kept_prefix, compare, flatten
 
 
 @case
@@ -34,6 +35,44 @@ def pipelined(t):
     compare(client_log(client), of_side(exchanges, "client"))
     got = [e["request"]["target"] for e in of_side(exchanges, "server")]
     equal(got, [f"/bytes/{i * 100}" for i in range(20)], "order")
+
+
+@case
+def interim_responses(t):
+    """103 and 100 belong to the final response that follows them"""
+    server = PythonServer(t)
+    argv = ["curl", "-s", "-o", "/dev/null", "-d", "x", "-H", "Expect: 100-continue", server.url + "/hints"]
+    both_sides(t, server, argv, 1)
+    equal(server.served()[0]["interim"], [100, 103], "what the server sent")
+
+
+@case
+def tunnels(t):
+    """CONNECT and 101: one exchange each, nothing of what follows on the connection"""
+    server = PythonServer(t)
+    client, exchanges = both_sides(t, server, python_client(server, "tunnels"), 2)
+    compare(client_log(client), of_side(exchanges, "client"))
+
+
+@case
+def half_close(t):
+    """a client that shuts its sending side down before the response, over TCP and a unix socket"""
+    for address in ("127.0.0.1", t.path("socket")):
+        server = PythonServer(t, address)
+        client, exchanges = both_sides(t, server, python_client(server, "half_close"), 1)
+        compare(client_log(client), of_side(exchanges, "client"))
+
+
+@case
+def client_gives_up(t):
+    """a client that closes in the middle of a body: what it read, marked as not complete"""
+    server = PythonServer(t)
+    client, exchanges = traced(t, server, python_client(server, "gives_up"))
+    compare([{**truth, "complete": False} for truth in client_log(client)], of_side(exchanges, "client"))
+    at_server = of_side(exchanges, "server")
+    equal(len(at_server), 1, "exchanges at the server")
+    check_kept_prefix(at_server[0], "response", pattern(8_000_000))
+    equal(at_server[0]["complete"], False, "complete at the server")
 
 
 @case

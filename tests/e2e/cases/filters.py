@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which processes and connections are watched. Every filter is combined with one that confines it to the case."""
 
+import sys
+
 from servers import PythonServer, free_port
 from tap import case, equal
 from truth import compare
@@ -10,8 +12,8 @@ QUIET = ["curl", "-s", "-o", "/dev/null"]
 
 def shell_of_curls(t, server, **options):
     """A gated shell that makes two requests in children and a third after exec in itself."""
-    script = "; ".join(f'curl -s -o /dev/null "$0/bytes/{i}"' for i in (1, 2)) + '; exec curl -s -o /dev/null "$0/bytes/3"'
-    return t.gated(["/bin/sh", "-c", script, server.url], **options)
+    one, two, three = (f'curl -s -o /dev/null "$0/bytes/{i}"' for i in (1, 2, 3))
+    return t.gated(["/bin/sh", "-c", f"{one}; {two}; exec {three}", server.url], **options)
 
 
 def run_and_stop(tool, *gated):
@@ -55,6 +57,17 @@ def grandchildren(t):
     script = f"sh -c 'sh -c \"{' '.join(QUIET)} {server.url}/bytes/5; true\"; true'; true"
     tool = t.snoop(command=["/bin/sh", "-c", script])
     exchanges = tool.finish()
+    compare(server.mirrored(1), exchanges)
+
+
+@case
+def children_of_threads(t):
+    """a child that a thread starts by vfork is followed"""
+    server = PythonServer(t)
+    curl = [*QUIET, server.url + "/bytes/6"]
+    start = f"import subprocess, threading; threading.Thread(target=subprocess.run, args=({curl},)).start()"
+    parent = t.gated([sys.executable, "-c", start])
+    exchanges = run_and_stop(t.snoop(pids=[parent]), parent)
     compare(server.mirrored(1), exchanges)
 
 

@@ -39,6 +39,29 @@ def mistake_in_probe(t):
     check("stack traceback" not in said, f"a Lua traceback:\n{said}")
 
 
+def targets_seen(t, tree):
+    """Targets of the requests that the httpsnoop of this tree reports for one curl."""
+    server = PythonServer(t)
+    curl = ["curl", "-s", "-o", "/dev/null", server.url + "/bytes/5"]
+    tool = Httpsnoop(t, ["-j"], tool=os.path.join(tree, "tools", "httpsnoop"), command=curl)
+    return [e["request"]["target"] for e in tool.finish() if e["request"]]
+
+
+@case
+def edited_probe(t):
+    """an edit of probes/syscalls.c takes effect at the next start, with nothing to build"""
+    tree = copy_of_tree(t)
+    equal(targets_seen(t, tree), ["/bytes/5"], "before the edit")
+    probe = os.path.join(tree, "probes", "syscalls.c")
+    with open(probe, encoding="utf-8") as f:
+        text = f.read()
+    edited = text.replace("NR_SENDTO = 44", "NR_SENDTO = 4444")
+    check(edited != text, "the line to edit is not in the file")
+    with open(probe, "w", encoding="utf-8") as f:
+        f.write(edited)
+    equal(targets_seen(t, tree), [], "after it, blind for sendto, which curl uses")
+
+
 def kernel_objects(pid):
     """(kind, id) of every BPF program, map and link that the process has a descriptor for."""
     found = set()
@@ -51,8 +74,12 @@ def kernel_objects(pid):
     return found
 
 
+def exists(kind, number):
+    return subprocess.run(["bpftool", kind, "show", "id", number], capture_output=True, check=False).returncode == 0
+
+
 def still_there(objects):
-    return {o for o in objects if subprocess.run(["bpftool", o[0], "show", "id", o[1]], capture_output=True).returncode == 0}
+    return {(kind, number) for kind, number in objects if exists(kind, number)}
 
 
 def trace_files():

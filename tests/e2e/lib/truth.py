@@ -80,7 +80,8 @@ def _describe_missing(truth, candidates):
     line = f"not reported: {json.dumps(truth)}"
     if candidates:
         nearest = min((_differences(truth, flat) for flat in candidates), key=len)
-        line += "\n   nearest differs in " + ", ".join(f"{k} (is {w!r}, reported {g!r})" for k, (w, g) in nearest.items())
+        differences = [f"{key} (was {was!r}, reported {got!r})" for key, (was, got) in nearest.items()]
+        line += "\n   nearest differs in " + ", ".join(differences)
     return line
 
 
@@ -97,9 +98,9 @@ def compare(truths, exchanges):
             del left[hit]
     if not missing and not left:
         return
-    lines = [f"{len(truths)} exchanges happened, {len(exchanges)} were reported, {len(missing)} missing, {len(left)} extra"]
+    lines = [f"{len(truths)} happened, {len(exchanges)} reported: {len(missing)} missing, {len(left)} extra or wrong"]
     lines += [_describe_missing(truth, left) for truth in missing[:_LINES_MAX]]
-    lines += [f"extra or wrong: {json.dumps(flat)}" for flat in left[:_LINES_MAX]]
+    lines += [f"extra: {json.dumps(flat)}" for flat in left[:_LINES_MAX]]
     raise Failure("\n".join(lines))
 
 

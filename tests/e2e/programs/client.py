@@ -8,6 +8,9 @@ usage: client.py KIND ADDRESS PORT [COUNT]
   pipelined   COUNT requests written in one go, then the responses
   midstream   one request, "ready" on stdout, a line from stdin, COUNT more on the same connection
   trailers    one chunked request with trailers, written a byte a time
+  tunnels     CONNECT, and an upgrade on another connection; HTTP-looking bytes follow that are none
+  half_close  one HTTP/1.0 request, shutdown of the sending side, then the response to its end
+  gives_up    reads a part of a large response and closes
   escapes     control bytes in the process name, a request header and the body
 ADDRESS: an IP address, a path or @name (PORT is then ignored).
 """
@@ -114,6 +117,39 @@ def trailers(address, port, _count):
     response = http.client.HTTPResponse(connection.sock, method="POST")
     response.begin()
     log(connection.sock, "POST", "/chunked/5000", b"hello world", response.status, response.read())
+
+
+def tunnels(address, port, _count):
+    for method, target, status in (("CONNECT", "inner:80", 200), ("GET", "/upgrade", 101)):
+        sock = connect(address, port).sock
+        sock.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n".encode())
+        stream = sock.makefile("rb")
+        while stream.readline() != b"\r\n":
+            pass
+        for inner in (b"GET /inside HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+            sock.sendall(inner)
+            stream.read(len(inner))
+        log(sock, method, target, b"", status, b"")
+
+
+def half_close(address, port, _count):
+    sock = connect(address, port).sock
+    sock.sendall(b"GET /close/30000 HTTP/1.0\r\n\r\n")
+    sock.shutdown(socket.SHUT_WR)
+    data = b""
+    while part := sock.recv(65536):
+        data += part
+    log(sock, "GET", "/close/30000", b"", 200, data.partition(b"\r\n\r\n")[2])
+
+
+def gives_up(address, port, _count):
+    sock = connect(address, port).sock
+    sock.sendall(b"GET /bytes/8000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+    data = b""
+    while len(data) < 10000:
+        data += sock.recv(10000 - len(data))
+    log(sock, "GET", "/bytes/8000000", b"", 200, data.partition(b"\r\n\r\n")[2])
+    sock.close()
 
 
 def escapes(address, port, _count):

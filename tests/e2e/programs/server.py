@@ -98,6 +98,9 @@ class Connection:
         status, body, headers, framing = response_for(kind, argument, request)
         if request.method == "HEAD":
             framing = "length"
+        if kind == "hints":
+            self.sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n")
+            request.interim.append(103)
         self._record(request, status, b"" if request.method == "HEAD" else body)
         version = "HTTP/1.0" if framing == "close" else "HTTP/1.1"
         head = f"{version} {status} Test\r\nServer: e2e\r\n".encode() + headers
@@ -108,6 +111,8 @@ class Connection:
             body = chunk(body)
         head += b"\r\n"
         self._send(head if request.method == "HEAD" else head + body, one_by_one=kind == "trickle")
+        if framing == "tunnel":
+            return self._tunnel()
         return framing != "close" and request.version == "HTTP/1.1" and request.headers.get("connection") != "close"
 
     def _send(self, data, one_by_one):
@@ -115,6 +120,13 @@ class Connection:
             return self.sock.sendall(data)
         for i in range(len(data)):
             self.sock.sendall(data[i : i + 1])
+
+    def _tunnel(self):
+        """Echo whatever comes, to the end of the connection."""
+        while data := self.buffer or self.sock.recv(65536):
+            self.sock.sendall(data)
+            self.buffer = b""
+        return False
 
     def _record(self, request, status, body):
         record = {
@@ -135,7 +147,8 @@ class Connection:
             path = "@" + name[1:].decode() if isinstance(name, bytes) else name
             record.update(transport="unix", path=path)
         else:
-            record.update(transport="tcp", local_port=self.sock.getsockname()[1], remote_port=self.sock.getpeername()[1])
+            local, remote = self.sock.getsockname(), self.sock.getpeername()
+            record.update(transport="tcp", local_port=local[1], remote_port=remote[1])
         os.write(self.log, json.dumps(record).encode() + b"\n")
 
     def serve(self):
@@ -146,12 +159,18 @@ class Connection:
                 while request := self.read_request():
                     if not self.answer(request):
                         return
-            except ConnectionResetError:
-                pass  # wget leaves so
+            except (ConnectionResetError, BrokenPipeError):
+                pass  # clients may leave as they like
 
 
 def response_for(kind, argument, request):
     """(status, body, extra header lines, framing) of a target /KIND/ARGUMENT."""
+    if request.method == "CONNECT":
+        return 200, b"", b"", "tunnel"
+    if kind == "upgrade":
+        return 101, b"", b"Connection: upgrade\r\nUpgrade: echo\r\n", "tunnel"
+    if kind == "hints":
+        return 200, b"hinted\n", b"", "length"
     if kind == "echo":
         return 200, request.body, b"", "length"
     if kind in ("bytes", "trickle"):
