@@ -53,7 +53,8 @@ def log(sock, method, target, request, status, response):
         "response_sha": sha(response),
     }
     if sock.family != socket.AF_UNIX:
-        record.update(local_port=sock.getsockname()[1], remote_port=sock.getpeername()[1])
+        # Not getpeername(): a connection that was shut down both ways has no peer any more.
+        record.update(local_port=sock.getsockname()[1], remote_port=int(sys.argv[3]))
     with _print_lock:
         print(json.dumps(record), flush=True)
 
