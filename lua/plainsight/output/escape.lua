@@ -73,11 +73,12 @@ local function utf8_char(bytes, i, len)
   return size, code
 end
 
--- Characters that change how their neighbours are shown: C1 controls,
--- directional marks and overrides, line and paragraph separators.
+-- Characters that change how their neighbours are shown, or cannot be seen:
+-- C1 controls, directional marks and overrides, line and paragraph separators,
+-- zero-width space, byte order mark. Joiners pass: writing needs them.
 local function is_deceptive(code)
-  return code < 0xa0 or code == 0x61c or code == 0x200e or code == 0x200f
-    or (code >= 0x2028 and code <= 0x202e) or (code >= 0x2066 and code <= 0x2069)
+  return code < 0xa0 or code == 0x61c or code == 0x200b or code == 0x200e or code == 0x200f
+    or (code >= 0x2028 and code <= 0x202e) or (code >= 0x2060 and code <= 0x206f) or code == 0xfeff
 end
 
 -- C1 controls are shown by their bytes, like the other controls.

@@ -164,27 +164,30 @@ local framing_names = {
   [C.PS_FRAMING_CHUNKED] = "chunked", [C.PS_FRAMING_CLOSE] = "close",
 }
 
--- Text when it is UTF-8. A kept part that ends inside a character is text too:
--- the rest of the character was not kept, and the text leaves out its beginning.
-local function put_content(buf, body)
+-- Text when it is UTF-8. A kept part that ends inside a character is text too,
+-- without the character's beginning: the rest of it was not kept.
+-- Returns how many bytes are text (nil when they are none), and how many are told.
+local function text_bytes(body)
   local len = tonumber(body.kept.len)
   local valid, only_end_is_missing = escape.utf8_prefix(body.kept.data, len)
-  if valid == len or (only_end_is_missing and body.state ~= C.PS_BODY_COMPLETE) then
-    buf:put(',"text":', quoted(ffi.string(body.kept.data, valid)))
-  else
-    buf:put(',"base64":"')
-    put_base64(buf, body.kept.data, len)
-    buf:put('"')
-  end
+  if valid == len or (only_end_is_missing and body.state ~= C.PS_BODY_COMPLETE) then return valid, valid end
+  return nil, len
 end
 
 local function put_body(buf, body)
-  buf:put(',"body":{"size_bytes":', digits(body.size_bytes), ',"captured_bytes":', digits(body.kept.len))
+  local text_len, captured = text_bytes(body)
+  buf:put(',"body":{"size_bytes":', digits(body.size_bytes), ',"captured_bytes":', captured)
   buf:put(',"state":"', state_names[body.state], '","framing":"', framing_names[body.framing], '"')
   if body.gap_bytes > 0 then
     buf:put(',"gap_offset_bytes":', digits(body.gap_offset), ',"gap_bytes":', digits(body.gap_bytes))
   end
-  if body.kept.len > 0 then put_content(buf, body) end
+  if not text_len then
+    buf:put(',"base64":"')
+    put_base64(buf, body.kept.data, captured)
+    buf:put('"')
+  elseif text_len > 0 then
+    buf:put(',"text":', quoted(ffi.string(body.kept.data, text_len)))
+  end
   buf:put("}")
 end
 
