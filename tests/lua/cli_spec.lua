@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 local cli = require "plainsight.cli"
+local paths = require "plainsight.paths"
 
 local tool = { name = "sometool", summary = "Does something." }
 
@@ -191,6 +192,22 @@ describe("cli help", function()
     local opts, message = cli.parse(small, { "-j" })
     assert.is_nil(opts)
     assert.matches("'-j'", message, 1, true)
+  end)
+
+  it("is what the man page says", function()
+    local page = assert(paths.read(paths.file("man/httpsnoop.8")))
+    local in_page = {}
+    for item in page:gmatch("\n%.It (Fl [^\n]*)") do
+      for flag in item:gmatch("Fl (%S+)") do in_page["-" .. flag] = true end
+    end
+    for flag in page:gmatch("\n%.Fl (%-%S+)\nis the same") do in_page["-" .. flag] = true end
+    for _, option in ipairs(cli.options) do
+      for flag in option.flags:gmatch("%S+") do
+        assert.is_true(in_page[flag], flag .. " is not in the man page")
+        in_page[flag] = nil
+      end
+    end
+    assert.same({}, in_page)
   end)
 
   it("gives a letter one meaning", function()

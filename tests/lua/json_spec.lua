@@ -73,6 +73,8 @@ describe("json.format", function()
     pipe:close()
     assert.matches("^/", exe)
     assert.equal(exe, decoded(spec).process.exe)
+    spec.request.process.comm = "other" -- the id may have been used again
+    assert.is_nil(decoded(spec).process.exe)
   end)
 
   it("names the process that answered when it is another one", function()
@@ -156,6 +158,9 @@ describe("json.format", function()
     assert.equal(cjson.null, exchange.response)
     assert.equal("unfinished", exchange.missing_response)
     assert.is_nil(exchange.duration_ns)
+    assert.is_nil(exchange.interim)
+    assert.equal("unknown", decoded({ response = false }).missing_response)
+    assert.same({ 100 }, decoded({ response = false, interim = { 100 } }).interim)
     exchange = decoded { request = false }
     assert.equal(cjson.null, exchange.request)
     assert.equal("2023-11-14T22:13:20.124456Z", exchange.time)

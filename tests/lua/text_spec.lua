@@ -87,11 +87,12 @@ describe("text.format", function()
   it("says why there is no response", function()
     for flag, word in pairs {
       [C.PS_MESSAGE_ABORTED] = "aborted", [C.PS_MESSAGE_UNFINISHED] = "unfinished",
-      [C.PS_MESSAGE_LOST_TAIL] = "lost", [0] = "unseen",
+      [C.PS_MESSAGE_LOST_TAIL] = "lost",
     } do
       local line = format { response = false, missing_flags = flag }
       assert.matches(("/x?q=1 - 0B - - [no response: %s]\n"):format(word), line, 1, true)
     end
+    assert.matches("/x?q=1 - 0B - - [no response]\n", format { response = false }, 1, true)
   end)
 
   it("keeps its columns when the request is missing", function()

@@ -206,16 +206,16 @@ function _M.url(ex)
   return "http://" .. host .. (target == "*" and "" or target)
 end
 
---- Why a request has no response.
+--- Why a request has no response, as far as the flags of the two messages tell.
 -- @param ex const struct ps_exchange *
 -- @return string: "aborted" (the connection ended), "unfinished" (the capture
---   ended), "lost" (its bytes were lost) or "unseen"
+--   ended), "lost" (its bytes were lost); nil when nothing is known
 function _M.missing_reason(ex)
   local flags = bor(ex.request.flags, ex.response.flags)
   if has(flags, C.PS_MESSAGE_LOST_TAIL) then return "lost" end
   if has(flags, C.PS_MESSAGE_ABORTED) then return "aborted" end
   if has(flags, C.PS_MESSAGE_UNFINISHED) then return "unfinished" end
-  return "unseen"
+  return nil
 end
 
 local message_flags = {
@@ -303,7 +303,10 @@ function _M.put_exchange_marks(buf, ex)
   local flags = ex.flags
   if has(flags, C.PS_EXCHANGE_MIDSTREAM) then buf:put(" [midstream]") end
   if has(flags, C.PS_EXCHANGE_AFTER_GAP) then buf:put(" [after-gap]") end
-  if not _M.response(ex) then buf:put(" [no response: ", _M.missing_reason(ex), "]") end
+  if not _M.response(ex) then
+    local reason = _M.missing_reason(ex)
+    buf:put(" [no response", reason and ": " .. reason or "", "]")
+  end
   if not _M.request(ex) then buf:put(" [no request]") end
   if ex.interim_count > 0 then put_interim_mark(buf, ex) end
   if has(flags, C.PS_EXCHANGE_TUNNEL) then put_tunnel_mark(buf, ex) end

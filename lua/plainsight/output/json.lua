@@ -97,26 +97,29 @@ local function utc_time(unix_ns)
   return ("%s.%06dZ"):format(clock_text, tonumber(unix_ns % NS_PER_S) / 1000)
 end
 
--- Executables by process id. A process can exec: an entry also has the thread
--- name it was made for, and is asked for again when that has changed.
-local exe_cache, exe_count = {}, 0
-local EXE_CACHE_MAX = 4096
 local EXE_PATH_MAX = 4096
+local EXES_MAX = 4096
 local exe_text = ffi.new("char[?]", EXE_PATH_MAX)
 
-local function executable(process, comm)
-  local entry = exe_cache[process.tgid]
-  if entry and entry.comm == comm then return entry.path end
-  local len = C.readlink(("/proc/%d/exe"):format(process.tgid), exe_text, EXE_PATH_MAX)
-  -- A process that is gone keeps the path that it was last known by.
-  if len <= 0 then return entry and entry.path end
-  if not entry then
-    if exe_count == EXE_CACHE_MAX then exe_cache, exe_count = {}, 0 end
+-- The last known executable and thread name of each process id, for what is
+-- told of a process after its end. The name guards against a reused id.
+local exes, exe_comms, exe_count = {}, {}, 0
+
+local function remember_executable(pid, comm, exe)
+  if not exes[pid] then
+    if exe_count == EXES_MAX then exes, exe_comms, exe_count = {}, {}, 0 end
     exe_count = exe_count + 1
   end
-  local path = ffi.string(exe_text, len)
-  exe_cache[process.tgid] = { comm = comm, path = path }
-  return path
+  exes[pid], exe_comms[pid] = exe, comm
+end
+
+local function executable(process, comm)
+  local pid = process.tgid
+  local len = C.readlink(("/proc/%d/exe"):format(pid), exe_text, EXE_PATH_MAX)
+  if len <= 0 then return exe_comms[pid] == comm and exes[pid] or nil end
+  local exe = ffi.string(exe_text, len)
+  remember_executable(pid, comm, exe)
+  return exe
 end
 
 local function put_process(buf, process)
@@ -218,14 +221,19 @@ local function is_same_process(a, b)
   return a.tgid == b.tgid and a.tid == b.tid
 end
 
+local function put_interim(buf, ex)
+  buf:put(',"interim":[', table.concat(fields.interim(ex), ","), "]")
+end
+
 local function put_response(buf, ex, request, response, opts)
   buf:put('"response":')
   if not response then
     buf:put("null")
+    if ex.interim_count > 0 then put_interim(buf, ex) end
     return
   end
   buf:put('{"status":', response.status, ',"reason":', quoted_slice(response.reason))
-  buf:put(',"interim":[', table.concat(fields.interim(ex), ","), "]")
+  put_interim(buf, ex)
   if request and not is_same_process(request.process, response.process) then
     buf:put(",")
     put_process(buf, response.process)
@@ -280,7 +288,7 @@ function _M.format(ex, opts)
   put_response(buf, ex, request, response, opts)
   put_durations(buf, request, response)
   if request and not response then
-    buf:put(',"missing_response":"', fields.missing_reason(ex), '"')
+    buf:put(',"missing_response":"', fields.missing_reason(ex) or "unknown", '"')
   end
   buf:put(',"flags":', quoted_list(exchange_flags(ex)), "}\n")
   return buf:get()
