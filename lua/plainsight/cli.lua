@@ -291,6 +291,12 @@ local function new_parser(tool)
   return parser
 end
 
+-- argparse puts a guess on a line of its own; among single letters it is no help.
+local function one_line(message)
+  message = message:gsub("\nDid you mean one of these.*", ""):gsub("\nDid you mean", "; did you mean")
+  return (message:gsub("%c+", " "))
+end
+
 local function without_duplicates(list)
   local seen, unique = {}, {}
   for _, value in ipairs(list) do
@@ -340,7 +346,7 @@ end
 function _M.parse(tool, argv)
   local own, command = split_command(argv)
   local ok, opts = new_parser(tool):pparse(own)
-  if not ok then return nil, (opts:gsub("[%c]+", " ")) end
+  if not ok then return nil, one_line(opts) end
   if opts.help then return { help_text = help_text(tool) } end
   if opts.version then
     return { version_text = ("%s %s (Plainsight, %s)\n"):format(tool.name, _M.version, jit.version) }

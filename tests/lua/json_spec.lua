@@ -199,7 +199,8 @@ describe("json.format", function()
       }
       assert.is_nil(line:sub(1, -2):find("[%z\1-\31\127]"))
       assert.is_nil(line:find("\194[\128-\159]"))
-      assert.is_nil(line:find("\226\128[\142\143\168-\174]"))
+      assert.is_nil(line:find("\226\128[\139\142\143\168-\174]"))
+      assert.is_nil(line:find("\239\187\191"))
       assert.is_nil(line:find("\226\129[\166-\169]"))
       assert.is_nil(line:find("\216\156"))
       assert.equal(#line, (escape.utf8_prefix(line, #line)))
@@ -213,6 +214,11 @@ describe("json.format", function()
       end
     end)
   end
+
+  it("escapes a deceptive character among others, and only that", function()
+    local line = format { response = fixture.response { body = fixture.printable .. "\226\128\174" } }
+    assert.matches('"text":"' .. fixture.printable .. '\\u202e"', line, 1, true)
+  end)
 
   it("leaves slashes as they are, and backslashes before them", function()
     for _, text in ipairs { "/", "\\/", "\\\\/", "//\\//", "\\" } do

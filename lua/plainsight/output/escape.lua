@@ -134,20 +134,32 @@ end
 -- @param data const char *
 -- @param len number of bytes
 -- @return number of bytes before the first that is not part of a whole
---   character (len when all is well), and true when only the end is missing
+--   character (len when all is well); true when only the end is missing; true
+--   when a character among them needs json_deceptive
 function _M.utf8_prefix(data, len)
   local bytes = const_bytes(data)
-  local i = 0
+  local i, found = 0, false
   while i < len do
     if bytes[i] < 0x80 then
       i = i + 1
     else
-      local size = utf8_char(bytes, i, len)
-      if size <= 0 then return i, size < 0 end
+      local size, code = utf8_char(bytes, i, len)
+      if size <= 0 then return i, size < 0, found end
+      if is_deceptive(code) then found = true end
       i = i + size
     end
   end
-  return len, false
+  return len, false, found
+end
+
+--- Write characters that deceive a reader's eye or act on a terminal as JSON escapes.
+-- @param json string of valid UTF-8
+-- @return string
+function _M.json_deceptive(json)
+  return (json:gsub("[\194-\239][\128-\191]+", function(char)
+    local _, code = utf8_char(const_bytes(char), 0, #char)
+    return is_deceptive(code) and ("\\u%04x"):format(code) or char
+  end))
 end
 
 return _M

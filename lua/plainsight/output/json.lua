@@ -21,23 +21,15 @@ local NS_PER_S = 1000000000LL
 
 ffi.cdef [[int64_t readlink(const char *path, char *text, size_t text_size);]]
 
--- Characters that a terminal acts on although JSON allows them as they are.
-local function escape_deceptive(json)
-  json = json:gsub("\194([\128-\159])", function(c) return ("\\u%04x"):format(c:byte()) end)
-  json = json:gsub("\216\156", "\\u061c")
-  json = json:gsub("\226\128([\142\143\168-\174])", function(c) return ("\\u%04x"):format(0x1f80 + c:byte()) end)
-  return (json:gsub("\226\129([\166-\169])", function(c) return ("\\u%04x"):format(0x1fc0 + c:byte()) end))
-end
-
 --- A JSON string.
 -- @param text string of valid UTF-8
+-- @param is_deceptive boolean: it has characters that JSON allows but a terminal acts on
 -- @return string with its quotes
-local function quoted(text)
+local function quoted(text, is_deceptive)
   local json = encode_string(text)
   -- cjson writes every "/" as "\/", so each such pair stands for a slash.
   if json:find("\\/", 1, true) then json = json:gsub("\\/", "/") end
-  if json:find("[\194\216\226]") then json = escape_deceptive(json) end
-  return json
+  return is_deceptive and escape.json_deceptive(json) or json
 end
 
 -- Every byte as the character of the same number (ISO 8859-1) in UTF-8.
@@ -51,8 +43,9 @@ end
 --- A JSON string from bytes of a message head: UTF-8 when they are that, else
 -- ISO 8859-1, what RFC 9110 5.5 says they may be.
 local function quoted_bytes(text)
-  if escape.utf8_prefix(text, #text) ~= #text then text = from_latin1(text) end
-  return quoted(text)
+  local valid, _, is_deceptive = escape.utf8_prefix(text, #text)
+  if valid == #text then return quoted(text, is_deceptive) end
+  return quoted(from_latin1(text), true)
 end
 
 local function quoted_slice(slice)
@@ -169,27 +162,28 @@ local framing_names = {
 
 -- Text when it is UTF-8. A kept part that ends inside a character is text too,
 -- without the character's beginning: the rest of it was not kept.
--- Returns how many bytes are text (nil when they are none), and how many are told.
+-- Returns how many bytes are text and whether they are deceptive, or nil when they are no text.
 local function text_bytes(body)
   local len = tonumber(body.kept.len)
-  local valid, only_end_is_missing = escape.utf8_prefix(body.kept.data, len)
-  if valid == len or (only_end_is_missing and body.state ~= C.PS_BODY_COMPLETE) then return valid, valid end
-  return nil, len
+  local valid, only_end_is_missing, is_deceptive = escape.utf8_prefix(body.kept.data, len)
+  if valid == len or (only_end_is_missing and body.state ~= C.PS_BODY_COMPLETE) then return valid, is_deceptive end
+  return nil
 end
 
 local function put_body(buf, body)
-  local text_len, captured = text_bytes(body)
-  buf:put(',"body":{"size_bytes":', digits(body.size_bytes), ',"captured_bytes":', captured)
+  local text_len, is_deceptive = text_bytes(body)
+  buf:put(',"body":{"size_bytes":', digits(body.size_bytes))
+  buf:put(',"captured_bytes":', digits(text_len or body.kept.len))
   buf:put(',"state":"', state_names[body.state], '","framing":"', framing_names[body.framing], '"')
   if body.gap_bytes > 0 then
     buf:put(',"gap_offset_bytes":', digits(body.gap_offset), ',"gap_bytes":', digits(body.gap_bytes))
   end
   if not text_len then
     buf:put(',"base64":"')
-    put_base64(buf, body.kept.data, captured)
+    put_base64(buf, body.kept.data, tonumber(body.kept.len))
     buf:put('"')
   elseif text_len > 0 then
-    buf:put(',"text":', quoted(ffi.string(body.kept.data, text_len)))
+    buf:put(',"text":', quoted(ffi.string(body.kept.data, text_len), is_deceptive))
   end
   buf:put("}")
 end
