@@ -105,6 +105,56 @@ struct ps_exchange {
 	uint32_t interim_count; /* may be larger than what interim holds */
 	uint32_t pad;
 };
+
+struct ps_capture_options {
+	int32_t events_fd; /* the `events` ring buffer map */
+	int32_t conns_fd;  /* the `conns` map, to tell the kernel which connections to leave alone; -1: none */
+	uint64_t ring_bytes;
+	uint64_t head_bytes_max; /* see struct http1_limits */
+	uint64_t body_bytes_max;
+	uint32_t pipeline_max;
+	uint32_t conns_max;      /* connections followed at once; beyond it the least recently used is given up */
+	uint64_t held_bytes_max; /* of records that wait for earlier ones */
+};
+
+/* What became of the records, in total since ps_capture_new(). */
+struct ps_capture_stats {
+	uint64_t records;        /* read from the ring */
+	uint64_t data_bytes;     /* that they stand for */
+	uint64_t captured_bytes; /* that they carried */
+	uint64_t message_bytes;  /* became part of HTTP messages */
+	uint64_t tunnel_bytes;   /* after 101 or CONNECT */
+	uint64_t skipped_bytes;  /* before the first message or after a parse error, or on ignored connections */
+	uint64_t gap_bytes;      /* known to be missing */
+	uint64_t gaps;
+	uint64_t overlaps; /* records for bytes that were already there */
+	uint64_t forced;   /* waits that ended without what was waited for */
+	uint64_t parse_errors;
+	uint64_t evicted;   /* connections given up for want of room */
+	uint64_t conns;     /* followed now */
+	uint64_t exchanges; /* handed out */
+};
+
+/* Reads the ring buffer and yields exchanges. One thread only. */
+struct ps_capture;
+
+/* NULL, with errno set, when the ring cannot be mapped or memory is short. The descriptors stay the caller's. */
+struct ps_capture *ps_capture_new(const struct ps_capture_options *options);
+void ps_capture_free(struct ps_capture *capture);
+
+/*
+ * The next finished exchange, or NULL when the ring holds no more for now.
+ * Valid until the next call.
+ */
+const struct ps_exchange *ps_capture_next(struct ps_capture *capture);
+
+/* The capture ends: whatever is still open comes out of ps_capture_next() marked PS_MESSAGE_UNFINISHED. */
+void ps_capture_finish(struct ps_capture *capture);
+
+struct ps_capture_stats ps_capture_stats(const struct ps_capture *capture);
+
+/* Whether records wait for earlier ones: call ps_capture_next() again within 100 ms. */
+bool ps_capture_waiting(const struct ps_capture *capture);
 /* cdef end */
 
 #endif

@@ -17,9 +17,11 @@
 
 /* cdef begin */
 enum ps_event_type {
-	PS_EVENT_DATA = 1, /* bytes moved on a connection; payload follows */
-	PS_EVENT_END = 2,  /* one direction has ended: no byte after pos */
-	PS_EVENT_CLOSE = 3 /* the connection is gone: nothing more in either direction */
+	PS_EVENT_DATA = 1,  /* bytes moved on a connection; payload follows */
+	PS_EVENT_END = 2,   /* one direction has ended: no byte after pos */
+	PS_EVENT_CLOSE = 3, /* the connection is gone; pos and other_pos are the ends of in and out */
+	PS_EVENT_PATH = 4,  /* AF_UNIX: the payload is the address of the listening socket (sun_path) */
+	PS_EVENT_EXIT = 5   /* a traced process has ended; only ts_ns and process are set */
 };
 
 enum ps_direction { PS_IN = 0, PS_OUT = 1 }; /* received / sent by the traced process */
@@ -72,6 +74,7 @@ struct ps_process {
 struct ps_event {
 	uint64_t ts_ns;     /* CLOCK_MONOTONIC when the call returned */
 	uint64_t conn_id;   /* socket inode number: unique among the sockets that are open */
+	uint64_t sock;      /* key of the connection in the kernel's `conns` map */
 	uint64_t pos;       /* byte position in its direction, 0 = first byte of the connection */
 	uint64_t other_pos; /* end position of the other direction when this was taken */
 	uint32_t len;
@@ -83,6 +86,31 @@ struct ps_event {
 	struct ps_process process;
 	struct ps_endpoint local;
 	struct ps_endpoint remote;
+};
+
+/* What the probes have made of a connection's first bytes. */
+enum ps_verdict {
+	PS_VERDICT_UNDECIDED = 0,
+	PS_VERDICT_HTTP = 1,
+	PS_VERDICT_IGNORE = 2 /* not HTTP/1, or no longer: nothing is copied */
+};
+
+/* Value of the `conns` map; user space writes it only to set the verdict to PS_VERDICT_IGNORE. */
+struct ps_conn {
+	uint64_t id;      /* socket inode number; another id means that the sock was reused */
+	uint64_t pos[2];  /* end of what moved, by direction */
+	uint64_t base[2]; /* TCP: what the kernel's counters held before byte 0 */
+	struct ps_endpoint local;
+	struct ps_endpoint remote;
+	uint8_t verdict;    /* enum ps_verdict */
+	uint8_t kernel_pos; /* positions come from the TCP socket */
+	uint8_t midstream;  /* bytes moved before the probes saw it */
+	uint8_t reported;   /* user space has had an event of it */
+	uint8_t seen[2];    /* the direction has had its first call */
+	uint8_t prefix_len[2];
+	uint8_t prefix[2][64]; /* first bytes by direction, while undecided; filled in steps of at most 32 */
+	uint32_t undecided_calls;
+	uint32_t pad;
 };
 /* cdef end */
 

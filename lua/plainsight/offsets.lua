@@ -1,0 +1,71 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- The kernel struct offsets that the probes use, as -D options for the compiler.
+local btf = require "plainsight.btf"
+
+local _M = {}
+
+-- Macro, struct, member; further members are other kernels' names for the same thing.
+local NEEDED = {
+  { "OFF_TASK_FILES", "task_struct", "files" },
+  { "OFF_TASK_TGID", "task_struct", "tgid" },
+  { "OFF_TASK_SIGNAL", "task_struct", "signal" },
+  { "OFF_TASK_STACK", "task_struct", "stack" },
+  { "OFF_SIGNAL_LIVE", "signal_struct", "live" },
+  { "OFF_FILES_FDT", "files_struct", "fdt" },
+  { "OFF_FDTABLE_MAX_FDS", "fdtable", "max_fds" },
+  { "OFF_FDTABLE_FD", "fdtable", "fd" },
+  { "OFF_FILE_INODE", "file", "f_inode" },
+  { "OFF_FILE_PRIVATE", "file", "private_data" },
+  { "OFF_FILE_COUNT", "file", "f_ref.refcnt", "f_count" }, -- f_ref: 6.13 and newer
+  { "OFF_INODE_MODE", "inode", "i_mode" },
+  { "OFF_INODE_INO", "inode", "i_ino" },
+  { "OFF_SOCKET_TYPE", "socket", "type" },
+  { "OFF_SOCKET_SK", "socket", "sk" },
+  { "OFF_SOCK_FAMILY", "sock", "__sk_common.skc_family" },
+  { "OFF_SOCK_FLAGS", "sock", "__sk_common.skc_flags" },
+  { "OFF_SOCK_NUM", "sock", "__sk_common.skc_num" },
+  { "OFF_SOCK_DPORT", "sock", "__sk_common.skc_dport" },
+  { "OFF_SOCK_DADDR", "sock", "__sk_common.skc_daddr" },
+  { "OFF_SOCK_RCV_SADDR", "sock", "__sk_common.skc_rcv_saddr" },
+  { "OFF_SOCK_V6_DADDR", "sock", "__sk_common.skc_v6_daddr" },
+  { "OFF_SOCK_V6_RCV_SADDR", "sock", "__sk_common.skc_v6_rcv_saddr" },
+  { "OFF_SOCK_PROTOCOL", "sock", "sk_protocol" },
+  { "OFF_TCP_BYTES_RECEIVED", "tcp_sock", "bytes_received" },
+  { "OFF_TCP_BYTES_ACKED", "tcp_sock", "bytes_acked" },
+  { "OFF_TCP_RCV_NXT", "tcp_sock", "rcv_nxt" },
+  { "OFF_TCP_COPIED_SEQ", "tcp_sock", "copied_seq" },
+  { "OFF_TCP_WRITE_SEQ", "tcp_sock", "write_seq" },
+  { "OFF_TCP_SND_UNA", "tcp_sock", "snd_una" },
+  { "OFF_UNIX_ADDR", "unix_sock", "addr" },
+  { "OFF_UNIX_PEER", "unix_sock", "peer" },
+  { "OFF_UNIX_ADDRESS_LEN", "unix_address", "len" },
+  { "OFF_UNIX_ADDRESS_NAME", "unix_address", "name" },
+}
+
+local function wanted_structs()
+  local wanted = {}
+  for _, need in ipairs(NEEDED) do wanted[need[2]] = true end
+  return wanted
+end
+
+--- Compiler options with every offset.
+-- @param path BTF file; default: the running kernel's
+-- @return list of "-DOFF_...=N", or nil and a message
+function _M.cflags(path)
+  local types, err = btf.load(wanted_structs(), path)
+  if not types then return nil, err end
+  local flags = {}
+  for _, need in ipairs(NEEDED) do
+    local offset
+    for i = 3, #need do offset = offset or types:offset(need[2], need[i]) end
+    if not offset then
+      return nil, ("the kernel's BTF has no struct %s with member %s"):format(need[2], need[3])
+    end
+    flags[#flags + 1] = ("-D%s=%d"):format(need[1], offset)
+  end
+  -- file_ref_t counts from 0 for one reference, the older f_count from 1.
+  flags[#flags + 1] = "-DFILE_COUNT_ONE=" .. (types:offset("file", "f_ref.refcnt") and 0 or 1)
+  return flags
+end
+
+return _M

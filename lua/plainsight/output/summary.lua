@@ -1,0 +1,53 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- The last lines of a run: how much was seen, and everything that was not.
+local _M = {}
+
+-- What to say of each cause, and what can be done about it.
+local LOSS_TEXT = {
+  { "ring_full", "lost, ring buffer full (larger: --ring-size)" },
+  { "fault", "lost, memory of the process could not be read" },
+  { "table_full", "lost, kernel table full" },
+  { "cut", "lost, calls larger than what one call may copy" },
+  { "no_buffer", "not visible, sent by sendfile or splice: sizes known, content not" },
+  { "compat", "not visible, 32-bit system calls" },
+}
+
+local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
+
+--- Human-readable lines.
+-- @param stats see plainsight.capture
+-- @param losses see plainsight.syscall_probes
+-- @return list of strings without newline
+function _M.lines(stats, losses)
+  local lines, lost = {}, false
+  for _, entry in ipairs(LOSS_TEXT) do
+    local loss = losses[entry[1]]
+    if loss then
+      lost = true
+      lines[#lines + 1] = ("%s (%s) %s"):format(count(loss.events, "call"), count(loss.bytes, "byte"), entry[2])
+    end
+  end
+  if stats.gaps > 0 then
+    lines[#lines + 1] = ("%s (%s) in the exchanges above, marked there"):format(count(stats.gaps, "gap"),
+      count(stats.gap_bytes, "byte"))
+  end
+  if stats.parse_errors > 0 then
+    lines[#lines + 1] = ("%s where HTTP could not be understood"):format(count(stats.parse_errors, "place"))
+  end
+  if stats.evicted > 0 then
+    lines[#lines + 1] = ("%s given up, too many at once"):format(count(stats.evicted, "connection"))
+  end
+  local first = count(stats.exchanges, "exchange")
+  if #lines == 0 then first = first .. "; nothing lost" elseif not lost then first = first .. "; no event lost" end
+  table.insert(lines, 1, first)
+  return lines
+end
+
+--- The same as one table for JSON.
+function _M.object(stats, losses)
+  local lost = {}
+  for _, entry in ipairs(LOSS_TEXT) do lost[entry[1]] = losses[entry[1]] or { events = 0, bytes = 0 } end
+  return { type = "summary", schema = 1, stats = stats, lost = lost }
+end
+
+return _M

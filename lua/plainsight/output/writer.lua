@@ -1,0 +1,48 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- Standard output or a file, written with whole lines and no stdio buffer in between.
+local ffi = require "ffi"
+local bit = require "bit"
+local sys = require "plainsight.sys"
+
+local _M = {}
+local C = ffi.C
+
+local FLUSH_BYTES = 65536
+local O_WRONLY, O_CREAT, O_TRUNC, O_CLOEXEC = 1, 0x40, 0x200, 0x80000
+
+local Writer = {}
+Writer.__index = Writer
+
+--- @param path file to write, or nil for standard output
+-- @return writer, or nil and a message
+function _M.open(path)
+  local fd = 1
+  if path then
+    fd = C.open(path, bit.bor(O_WRONLY, O_CREAT, O_TRUNC, O_CLOEXEC), ffi.cast("int", 420)) -- 0644
+    if fd < 0 then return sys.failed(path) end
+  end
+  return setmetatable({ fd = fd, name = path or "standard output", parts = {}, size = 0 }, Writer)
+end
+
+--- Add text; it goes out with flush() at the latest.
+-- @return true, or nil when output has ended: self.err says why, and is nil
+--   when the reader went away (a closed pipe is no error)
+function Writer:write(text)
+  self.parts[#self.parts + 1] = text
+  self.size = self.size + #text
+  if self.size < FLUSH_BYTES then return true end
+  return self:flush()
+end
+
+--- Write everything out. Returns as write().
+function Writer:flush()
+  if #self.parts == 0 then return true end
+  local text = table.concat(self.parts)
+  self.parts, self.size = {}, 0
+  local ok, _, errno = sys.write_all(self.fd, text)
+  if ok then return true end
+  if errno ~= sys.errno.EPIPE then self.err = ("%s: %s"):format(self.name, sys.strerror(errno)) end
+  return nil
+end
+
+return _M

@@ -1,0 +1,233 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- What tools that print exchanges have in common: from the command line to
+-- the summary.
+local ffi = require "ffi"
+local bit = require "bit"
+local capture = require "plainsight.capture"
+local cli = require "plainsight.cli"
+local command = require "plainsight.command"
+local preflight = require "plainsight.preflight"
+local summary = require "plainsight.output.summary"
+local sys = require "plainsight.sys"
+local syscall_probes = require "plainsight.syscall_probes"
+local writer = require "plainsight.output.writer"
+
+local _M = {}
+local C = ffi.C
+
+local EXIT_OK, EXIT_FAILURE, EXIT_USAGE = 0, 1, 2
+local EPOLLIN, EPOLLET, EPOLL_CTL_ADD = 1, 0x80000000, 1
+
+-- How long to sleep after a drain, so that the kernel need not wake us for every record. A ring
+-- that is small for what can come in that time is read more often.
+local SLEEP_MAX_MS, SLEEP_MS_PER_MIB = 10, 1
+-- While nothing happens, and while records wait for others.
+local IDLE_MS, WAITING_MS = 1000, 20
+-- What COMMAND has after Ctrl-C before it is left alone.
+local COMMAND_END_NS = 300000000ULL
+
+local Session = {}
+Session.__index = Session
+
+local function say(tool, message) io.stderr:write(tool.name, ": ", message, "\n") end
+
+--- --- set-up ------------------------------------------------------------
+
+local function open_epoll(fds)
+  local epfd = C.epoll_create1(0x80000)
+  if epfd < 0 then return sys.failed("epoll_create") end
+  for fd, events in pairs(fds) do
+    local event = ffi.new("struct ps_epoll_event")
+    event.events, event.data.fd = events, fd
+    if C.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, event) ~= 0 then return sys.failed("epoll_ctl") end
+  end
+  return epfd
+end
+
+--- Compile, attach, let COMMAND run.
+function Session:start()
+  local opts, err, ok = self.opts, nil, nil
+  self.signal_fd, err = sys.signal_fd({ sys.signals.INT, sys.signals.TERM, sys.signals.HUP, sys.signals.PIPE,
+    sys.signals.CHLD })
+  if not self.signal_fd then return nil, err end
+  if opts.command then
+    self.command, err = command.prepare(opts.command)
+    if not self.command then return nil, err end
+    opts.pids = opts.pids or {}
+    opts.pids[#opts.pids + 1] = self.command.pid
+  end
+  sys.unlimit_memlock()
+  self.probes, err = syscall_probes.load(opts)
+  if not self.probes then return nil, err end
+  self.capture, err = capture.new(self.probes.maps, opts)
+  if not self.capture then return nil, err end
+  self.epfd, err = open_epoll({ [self.signal_fd] = EPOLLIN, [self.probes.maps.events] = bit.bor(EPOLLIN, EPOLLET) })
+  if not self.epfd then return nil, err end
+  self.sleep_epfd, err = open_epoll({ [self.signal_fd] = EPOLLIN })
+  if not self.sleep_epfd then return nil, err end
+  ok, err = self.probes:attach()
+  if not ok then return nil, err end
+  self:announce()
+  if self.command then return self.command:start() end
+  return true
+end
+
+function Session:announce()
+  local opts = self.opts
+  local what = opts.command and "a command" or opts.pids and "processes" or opts.cgroup and "a cgroup" or
+    "the whole host"
+  say(self.tool, ("tracing %s by %ss; Ctrl-C ends"):format(what, self.probes.attach_kind))
+end
+
+--- --- the loop -----------------------------------------------------------
+
+--- Print what is ready. Returns how many exchanges, or nil when output ended.
+function Session:drain()
+  local opts, count = self.opts, 0
+  while not (opts.count and self.printed >= opts.count) do
+    local exchange = self.capture:next()
+    if not exchange then break end
+    self.printed, count = self.printed + 1, count + 1
+    if not self.writer:write(self.format(exchange, opts)) then return nil end
+  end
+  if not self.writer:flush() then return nil end
+  return count
+end
+
+function Session:on_signals()
+  for number in function() return sys.next_signal(self.signal_fd) end do
+    if number == sys.signals.CHLD then
+      if self.command and self.command:poll() then self.stop = true end
+    elseif number ~= sys.signals.PIPE then
+      self.stop, self.interrupted = true, number
+    end
+  end
+end
+
+--- Whether one of -n, -d, a signal or the end of COMMAND ends the run.
+function Session:is_over()
+  local opts = self.opts
+  if self.stop then return true end
+  if opts.count and self.printed >= opts.count then return true end
+  return self.deadline_ns ~= nil and sys.monotonic_ns() >= self.deadline_ns
+end
+
+local function until_deadline(timeout_ms, deadline_ns)
+  if not deadline_ns then return timeout_ms end
+  local left_ns = ffi.cast("int64_t", deadline_ns - sys.monotonic_ns())
+  return math.max(0, math.min(timeout_ms, math.ceil(tonumber(left_ns) / 1e6)))
+end
+
+--- Until something ends the run. Returns true, or nil when output ended.
+function Session:loop()
+  local opts = self.opts
+  local events = ffi.new("struct ps_epoll_event[4]")
+  local sleep_ms = math.max(1, math.min(SLEEP_MAX_MS, opts.ring_mib * SLEEP_MS_PER_MIB))
+  if opts.duration_s then
+    self.deadline_ns = sys.monotonic_ns() + ffi.cast("uint64_t", opts.duration_s * 1e9)
+  end
+  while true do
+    local printed = self:drain()
+    if not printed then return nil end
+    self:on_signals()
+    if self:is_over() then return true end
+    C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(sleep_ms, self.deadline_ns))
+    if printed == 0 then
+      local wait_ms = self.capture:waiting() and WAITING_MS or IDLE_MS
+      C.epoll_wait(self.epfd, events, 4, until_deadline(wait_ms, self.deadline_ns))
+    end
+  end
+end
+
+--- --- the end ------------------------------------------------------------
+
+--- COMMAND and the tool end together.
+function Session:end_command()
+  if not self.command or self.command:poll() then return end
+  self.command:signal(self.interrupted or sys.signals.TERM)
+  local deadline = sys.monotonic_ns() + COMMAND_END_NS
+  local events = ffi.new("struct ps_epoll_event[4]")
+  while not self.command:poll() and sys.monotonic_ns() < deadline do
+    C.epoll_wait(self.sleep_epfd, events, 4, 10)
+    while sys.next_signal(self.signal_fd) do end -- luacheck: ignore (only to empty it)
+  end
+  if not self.command:poll() then
+    say(self.tool, ("%s (pid %d) still runs"):format(self.command.name, self.command.pid))
+  end
+end
+
+--- Detach, print what is left, report. Returns the exit status.
+function Session:finish(output_open)
+  self.probes:close()
+  if output_open then
+    output_open = self:drain()
+    if output_open then
+      self.capture:finish()
+      output_open = self:drain()
+    end
+  end
+  local stats, losses = self.capture:stats(), self.probes:losses()
+  stats.exchanges = self.printed
+  if output_open and self.opts.json then
+    self.writer:write(self.json_loss(summary.object(stats, losses)))
+    output_open = self.writer:flush()
+  end
+  if not output_open and self.writer.err then
+    say(self.tool, self.writer.err)
+    return EXIT_FAILURE
+  end
+  if output_open then
+    for _, line in ipairs(summary.lines(stats, losses)) do say(self.tool, line) end
+  end
+  local ended_by_limit = not self.interrupted and not self.stop
+  if self.command and self.command.status and not ended_by_limit then return self.command.status end
+  return EXIT_OK
+end
+
+--- --- entry --------------------------------------------------------------
+
+local function formatter(opts)
+  local name = opts.json and "json" or opts.verbose and "verbose" or "text"
+  local module = require("plainsight.output." .. name)
+  opts.clock_offset_ns = sys.clock_offset_ns()
+  return module.format
+end
+
+local function run(tool, opts)
+  local ok, err = preflight.check(opts)
+  if not ok then return nil, err end
+  local self = setmetatable({ tool = tool, opts = opts, printed = 0, format = formatter(opts) }, Session)
+  self.json_loss = require("plainsight.output.json").loss
+  self.writer, err = writer.open(opts.output)
+  if not self.writer then return nil, err end
+  ok, err = self:start()
+  if not ok then
+    if self.command then self.command:abandon() end
+    return nil, err, self.command and self.command.status == 127 and 127 or nil
+  end
+  local output_open = self:loop()
+  self:end_command()
+  return self:finish(output_open)
+end
+
+--- Run a tool.
+-- @param tool see plainsight.cli.parse
+-- @param argv list of strings
+-- @return exit status: 0, 1 (run-time failure), 2 (usage), or that of COMMAND
+function _M.main(tool, argv)
+  local opts, err = cli.parse(tool, argv)
+  if not opts then
+    say(tool, ("%s (see %s --help)"):format(err, tool.name))
+    return EXIT_USAGE
+  end
+  if opts.help_text or opts.version_text then
+    io.stdout:write(opts.help_text or opts.version_text)
+    return EXIT_OK
+  end
+  local status, message, failure = run(tool, opts)
+  if status then return status end
+  say(tool, message)
+  return failure or EXIT_FAILURE
+end
+
+return _M

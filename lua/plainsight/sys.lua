@@ -1,0 +1,183 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- The few system calls that a tracer needs and LuaJIT does not have.
+-- Every function returns its result, or nil and an error message; numbers are
+-- plain Lua numbers. Only this file declares libc functions.
+local ffi = require "ffi"
+local bit = require "bit"
+
+local _M = {}
+local C = ffi.C
+
+ffi.cdef [[
+typedef int pid_t;
+long syscall(long number, ...);
+char *strerror(int errnum);
+int close(int fd);
+int open(const char *path, int flags, ...);
+int dup2(int from, int to);
+pid_t fork(void);
+pid_t getpid(void);
+unsigned geteuid(void);
+void _exit(int status);
+int execvp(const char *file, char *const argv[]);
+int kill(pid_t pid, int sig);
+pid_t waitpid(pid_t pid, int *status, int options);
+int prctl(int option, ...);
+int pipe2(int fds[2], int flags);
+int socketpair(int domain, int type, int protocol, int fds[2]);
+long read(int fd, void *buf, size_t count);
+long write(int fd, const void *buf, size_t count);
+
+struct ps_rlimit { uint64_t soft, hard; };
+int setrlimit(int resource, const struct ps_rlimit *limit);
+
+typedef struct { unsigned long words[16]; } ps_sigset;
+int sigemptyset(ps_sigset *set);
+int sigaddset(ps_sigset *set, int sig);
+int sigprocmask(int how, const ps_sigset *set, ps_sigset *old);
+int signalfd(int fd, const ps_sigset *set, int flags);
+
+typedef union { void *ptr; int fd; uint32_t u32; uint64_t u64; } ps_epoll_data;
+struct ps_epoll_event { uint32_t events; ps_epoll_data data; } __attribute__((packed));
+int epoll_create1(int flags);
+int epoll_ctl(int epfd, int op, int fd, struct ps_epoll_event *event);
+int epoll_wait(int epfd, struct ps_epoll_event *events, int maxevents, int timeout_ms);
+
+struct ps_timespec { long sec, nsec; };
+int clock_gettime(int clock, struct ps_timespec *ts);
+]]
+
+_M.signals = { HUP = 1, INT = 2, PIPE = 13, TERM = 15, CHLD = 17 }
+_M.errno = { ENOENT = 2, ESRCH = 3, EINTR = 4, EPERM = 1, EACCES = 13, EINVAL = 22, EPIPE = 32, ENOSPC = 28 }
+
+local CLOCK_REALTIME, CLOCK_MONOTONIC = 0, 1
+local O_CLOEXEC = 0x80000
+
+--- Text for an errno value; of the last call when none is given.
+function _M.strerror(errno)
+  return ffi.string(C.strerror(errno or ffi.errno()))
+end
+
+--- nil, "WHAT: reason", errno of the last call.
+local function failed(what)
+  local errno = ffi.errno()
+  return nil, what .. ": " .. _M.strerror(errno), errno
+end
+_M.failed = failed
+
+--- Raw system call with int or pointer arguments (cdata of the right width).
+function _M.syscall(number, ...)
+  return tonumber(C.syscall(number, ...))
+end
+
+local function clock_ns(clock)
+  local ts = ffi.new("struct ps_timespec")
+  C.clock_gettime(clock, ts)
+  return ffi.cast("uint64_t", ts.sec) * 1000000000ULL + ffi.cast("uint64_t", ts.nsec)
+end
+
+--- CLOCK_MONOTONIC in ns, as uint64_t cdata.
+function _M.monotonic_ns() return clock_ns(CLOCK_MONOTONIC) end
+
+--- What to add to CLOCK_MONOTONIC ns to get Unix time in ns, as uint64_t cdata.
+function _M.clock_offset_ns() return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC) end
+
+--- Lift the limit on locked memory: before Linux 5.11 BPF maps count against it.
+function _M.unlimit_memlock()
+  local RLIMIT_MEMLOCK, unlimited = 8, ffi.new("struct ps_rlimit", { ffi.cast("uint64_t", -1), ffi.cast("uint64_t", -1) })
+  C.setrlimit(RLIMIT_MEMLOCK, unlimited)
+end
+
+--- Block signals and return a descriptor that delivers them.
+-- @param signals list of signal numbers
+function _M.signal_fd(signals)
+  local set = ffi.new("ps_sigset")
+  C.sigemptyset(set)
+  for _, sig in ipairs(signals) do C.sigaddset(set, sig) end
+  C.sigprocmask(0, set, nil)
+  local fd = C.signalfd(-1, set, bit.bor(O_CLOEXEC, 0x800))
+  if fd < 0 then return failed("signalfd") end
+  return fd
+end
+
+--- Unblock all signals (in a child, before exec).
+function _M.unblock_signals()
+  local set = ffi.new("ps_sigset")
+  C.sigemptyset(set)
+  C.sigprocmask(2, set, nil)
+end
+
+--- The next signal number of a signal_fd, or nil when none waits.
+function _M.next_signal(fd)
+  local info = ffi.new("uint32_t[32]") -- struct signalfd_siginfo: 128 bytes, the first u32 is ssi_signo
+  if C.read(fd, info, 128) ~= 128 then return nil end
+  return info[0]
+end
+
+--- Two close-on-exec pipe ends: read, write.
+function _M.pipe()
+  local fds = ffi.new("int[2]")
+  if C.pipe2(fds, O_CLOEXEC) ~= 0 then return failed("pipe") end
+  return fds[0], fds[1]
+end
+
+--- Two connected AF_UNIX stream sockets, close-on-exec.
+function _M.socketpair()
+  local fds = ffi.new("int[2]")
+  if C.socketpair(1, bit.bor(1, O_CLOEXEC), 0, fds) ~= 0 then return failed("socketpair") end
+  return fds[0], fds[1]
+end
+
+--- Everything that can be read from a descriptor until its end.
+function _M.read_all(fd)
+  local buffer, parts = ffi.new("char[4096]"), {}
+  while true do
+    local n = tonumber(C.read(fd, buffer, 4096))
+    if n == 0 then break end
+    if n > 0 then
+      parts[#parts + 1] = ffi.string(buffer, n)
+    elseif ffi.errno() ~= _M.errno.EINTR then
+      break
+    end
+  end
+  return table.concat(parts)
+end
+
+--- Write all of a string. Returns true, or nil, message, errno.
+function _M.write_all(fd, text)
+  local from, left = ffi.cast("const char *", text), #text
+  while left > 0 do
+    local n = tonumber(C.write(fd, from, left))
+    if n < 0 then
+      if ffi.errno() ~= _M.errno.EINTR then return failed("write") end
+    else
+      from, left = from + n, left - n
+    end
+  end
+  return true
+end
+
+--- Wait for a child. Returns its exit status as a shell would give it
+-- (128 + signal when a signal ended it), or nil while it runs (with nohang).
+function _M.wait(pid, nohang)
+  local status = ffi.new("int[1]")
+  local got
+  repeat got = C.waitpid(pid, status, nohang and 1 or 0) until got >= 0 or ffi.errno() ~= _M.errno.EINTR
+  if got ~= pid then return nil end
+  local sig = bit.band(status[0], 0x7f)
+  if sig ~= 0 then return 128 + sig end
+  return bit.band(bit.rshift(status[0], 8), 0xff)
+end
+
+--- NUL-terminated argv for execvp; keep the returned anchor alive while it is used.
+function _M.argv(list)
+  local strings = {}
+  local argv = ffi.new("char *[?]", #list + 1)
+  for i, word in ipairs(list) do
+    strings[i] = ffi.new("char[?]", #word + 1, word)
+    argv[i - 1] = strings[i]
+  end
+  return argv, strings
+end
+
+return _M

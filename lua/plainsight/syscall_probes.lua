@@ -1,0 +1,182 @@
+-- SPDX-License-Identifier: Apache-2.0
+--- The probes on system calls (probes/syscalls.c): options to compiler flags and
+-- filter maps, and where each program is attached.
+local ffi = require "ffi"
+local bit = require "bit"
+local bpf = require "plainsight.bpf"
+local compiler = require "plainsight.compiler"
+local contract = require "plainsight.contract" -- luacheck: ignore (declares the structs)
+local offsets = require "plainsight.offsets"
+local sys = require "plainsight.sys"
+
+local _M = {}
+local C = ffi.C
+
+local FILE = "probes/syscalls.c"
+
+-- System calls that move data, as far as the kprobe side is concerned; the tracepoint side sees all
+-- and chooses by number (probes/syscalls.c).
+local IO_CALLS = {
+  "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "sendfile64", "splice", "shutdown",
+}
+
+local COMMON_PROGRAMS = {
+  { name = "tcp_destroy_sock", type = "raw_tracepoint" },
+  { name = "inet_sock_set_state", type = "raw_tracepoint" },
+  { name = "sched_process_exit", type = "raw_tracepoint" },
+}
+
+--- Programs to load, for a way to attach.
+local function programs_for(attach, follow)
+  local entry = attach == "kprobe" and "syscall_return" or "sys_exit"
+  local entry_type = attach == "kprobe" and "kprobe" or "raw_tracepoint"
+  local list = {
+    { name = entry, type = entry_type },
+    -- A tail call needs programs of one type.
+    { name = "copy_more", type = entry_type },
+    { name = "judge", type = entry_type },
+  }
+  list[#list + 1] = attach == "kprobe" and { name = "syscall_close", type = "kprobe" } or
+    { name = "sys_enter_close", type = "tracepoint" }
+  for _, program in ipairs(COMMON_PROGRAMS) do list[#list + 1] = program end
+  if follow then list[#list + 1] = { name = "sched_process_fork", type = "raw_tracepoint" } end
+  return list
+end
+
+--- "port == 80 || port == 443" from validated numbers.
+local function port_test(ports)
+  local tests = {}
+  for i, port in ipairs(ports) do tests[i] = ("port==%d"):format(port) end
+  return table.concat(tests, "||")
+end
+
+local function filter_cflags(opts)
+  local flags = {}
+  if opts.pids then flags[#flags + 1] = "-DFILTER_TGID" end
+  if opts.uid then flags[#flags + 1] = ("-DFILTER_UID=%d"):format(opts.uid) end
+  if opts.comm then flags[#flags + 1] = "-DFILTER_COMM" end
+  if opts.cgroup then flags[#flags + 1] = "-DFILTER_CGROUP" end
+  if opts.ports then flags[#flags + 1] = "-DFILTER_PORTS=(" .. port_test(opts.ports) .. ")" end
+  return flags
+end
+
+--- How to attach: what was asked for, else kprobes where the kernel has them.
+local function choose_attach(wanted)
+  if wanted == "kprobe" and not bpf.has_kprobes() then
+    return nil, "this kernel has no kprobes (CONFIG_KPROBES): use --attach tracepoint"
+  end
+  return wanted or (bpf.has_kprobes() and "kprobe" or "tracepoint")
+end
+
+local function set_filters(maps, opts)
+  local one = ffi.new("uint8_t[1]", 1)
+  for _, pid in ipairs(opts.pids or {}) do
+    local ok, err = bpf.map_update(maps.traced_tgids, ffi.new("uint32_t[1]", pid), one)
+    if not ok then return nil, err end
+  end
+  local zero = ffi.new("uint32_t[1]")
+  if opts.comm then
+    local ok, err = bpf.map_update(maps.traced_comm, zero, ffi.new("char[16]", opts.comm))
+    if not ok then return nil, err end
+  end
+  if opts.cgroup then
+    local fd = C.open(opts.cgroup, bit.bor(0x80000, 0x10000)) -- O_CLOEXEC | O_DIRECTORY
+    if fd < 0 then return sys.failed("--cgroup " .. opts.cgroup) end
+    local ok = bpf.map_update(maps.traced_cgroup, zero, ffi.new("uint32_t[1]", fd))
+    C.close(fd)
+    if not ok then return nil, ("--cgroup %s: not a cgroup v2 directory"):format(opts.cgroup) end
+  end
+  return true
+end
+
+local function set_continuations(loaded)
+  for index, name in pairs({ [0] = "copy_more", [1] = "judge" }) do
+    local ok, err = bpf.map_update(loaded.maps.continuations, ffi.new("uint32_t[1]", index),
+      ffi.new("uint32_t[1]", loaded.programs[name]))
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+local Probes = {}
+Probes.__index = Probes
+
+function Probes:keep(fd, err)
+  if not fd then return nil, err end
+  self.links[#self.links + 1] = fd
+  return true
+end
+
+function Probes:attach_kprobes()
+  for _, call in ipairs(IO_CALLS) do
+    local ok, err = self:keep(bpf.attach_kprobe(self.programs.syscall_return, "__x64_sys_" .. call, true))
+    if not ok then return nil, err end
+  end
+  return self:keep(bpf.attach_kprobe(self.programs.syscall_close, "__x64_sys_close", false))
+end
+
+function Probes:attach_tracepoints()
+  local ok, err = self:keep(bpf.attach_tracepoint(self.programs.sys_enter_close, "syscalls", "sys_enter_close"))
+  if not ok then return nil, err end
+  return self:keep(bpf.attach_raw_tracepoint(self.programs.sys_exit, "sys_exit"))
+end
+
+--- Attach everything; what data passes through comes last.
+function Probes:attach()
+  for _, name in ipairs({ "sched_process_fork", "sched_process_exit", "tcp_destroy_sock", "inet_sock_set_state" }) do
+    if self.programs[name] then
+      local ok, err = self:keep(bpf.attach_raw_tracepoint(self.programs[name], name))
+      if not ok then return nil, err end
+    end
+  end
+  if self.attach_kind == "kprobe" then return self:attach_kprobes() end
+  return self:attach_tracepoints()
+end
+
+--- Detach: closing a link ends it.
+function Probes:close()
+  for _, fd in ipairs(self.links) do C.close(fd) end
+  self.links = {}
+end
+
+local LOSSES = { "ring_full", "fault", "table_full", "cut", "no_buffer", "compat" } -- enum ps_loss
+
+--- What the probes could not deliver so far.
+-- @return { cause = { events = n, bytes = n } }, causes with none left out
+function Probes:losses()
+  local found, value = {}, ffi.new("uint64_t[2]")
+  for index, cause in ipairs(LOSSES) do
+    if bpf.map_lookup(self.maps.losses, ffi.new("uint32_t[1]", index - 1), value) and value[0] > 0 then
+      found[cause] = { events = tonumber(value[0]), bytes = tonumber(value[1]) }
+    end
+  end
+  return found
+end
+
+--- Compile, load and set the filters; attach with :attach().
+-- @param opts see plainsight.cli; used: attach, follow, pids, uid, comm, cgroup, ports, ring_mib
+-- @return object with maps, programs, attach_kind; or nil and a message
+function _M.load(opts)
+  local attach_kind, err = choose_attach(opts.attach)
+  if not attach_kind then return nil, err end
+  local cflags
+  cflags, err = offsets.cflags()
+  if not cflags then return nil, err end
+  for _, flag in ipairs(filter_cflags(opts)) do cflags[#cflags + 1] = flag end
+  cflags[#cflags + 1] = ("-DSELF_TGID=%d"):format(C.getpid())
+  cflags[#cflags + 1] = ("-DRING_PAGES=%d"):format(opts.ring_mib * 256)
+  if attach_kind == "kprobe" then cflags[#cflags + 1] = "-DATTACH_KPROBE" end
+  if bpf.kernel_version() >= 5015 then cflags[#cflags + 1] = "-DHAVE_TASK_PT_REGS" end
+  local follow = opts.pids and opts.follow ~= false
+  local loaded
+  loaded, err = compiler.load(FILE, cflags, programs_for(attach_kind, follow))
+  if not loaded then return nil, err end
+  local ok
+  ok, err = set_continuations(loaded)
+  if ok then ok, err = set_filters(loaded.maps, opts) end
+  if not ok then return nil, err end
+  loaded.attach_kind, loaded.links = attach_kind, {}
+  return setmetatable(loaded, Probes)
+end
+
+return _M

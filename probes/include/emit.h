@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Records into the ring buffer: what moved in one call, cut into pieces.
+ *
+ * A record is reserved in the ring and filled there, so there is no scratch
+ * memory that another program could overwrite. The ring wants sizes known when
+ * the program is verified, hence a few size classes.
+ */
+#ifndef PLAINSIGHT_EMIT_H
+#define PLAINSIGHT_EMIT_H
+
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+
+struct loss {
+	u64 events;
+	u64 bytes;
+};
+/* Index: enum ps_loss. Read by user space at exit. */
+BPF_ARRAY(losses, struct loss, PS_LOSS_CAUSES);
+
+static __always_inline void count_loss(u32 cause, u64 bytes)
+{
+	struct loss *loss = losses.lookup(&cause);
+
+	if (!loss)
+		return;
+	__sync_fetch_and_add(&loss->events, 1);
+	__sync_fetch_and_add(&loss->bytes, bytes);
+}
+
+/* What is left to copy of one call. */
+struct io_call {
+	u64 ts_ns;
+	u64 sock;
+	u64 pos;       /* of the next byte to copy */
+	u64 other_pos; /* see struct ps_event */
+	u64 remaining; /* bytes of the call that are not copied yet */
+	u64 iov;       /* user address of the next struct iovec */
+	u64 base;      /* user address of the next byte of the current buffer */
+	u64 left;      /* bytes left in the current buffer */
+	u32 iov_left;
+	u32 fd;
+	u16 flags;
+	u8 direction;
+	u8 pad;
+};
+
+struct user_iovec {
+	u64 base;
+	u64 len;
+};
+
+/* Sizes of records, header included. */
+enum { RECORD_SMALL = 512, RECORD_MEDIUM = 2048, RECORD_LARGE = 8192, RECORD_HUGE = 32768 };
+enum { PIECE_MAX = RECORD_HUGE - sizeof(struct ps_event) };
+
+/* Room in the ring; size must be a constant. NULL is counted as a loss of len bytes. */
+static __always_inline void *reserve(u64 size, u64 len)
+{
+	void *record = events.ringbuf_reserve(size);
+
+	if (!record)
+		count_loss(PS_LOSS_RING_FULL, len);
+	return record;
+}
+
+/*
+ * The kernel wakes the reader only if it had read everything before this
+ * record, and the reader sleeps a few milliseconds after it has: so it wakes
+ * some hundred times a second at most, and not at all while nothing happens.
+ */
+static __always_inline void submit(void *record)
+{
+	events.ringbuf_submit(record, 0);
+}
+
+static __always_inline void fill_process(struct ps_process *process)
+{
+	u64 id = bpf_get_current_pid_tgid();
+
+	process->cgroup_id = bpf_get_current_cgroup_id();
+	process->tgid = id >> 32;
+	process->tid = id;
+	process->uid = bpf_get_current_uid_gid();
+	process->pad = 0;
+	bpf_get_current_comm(&process->comm, sizeof(process->comm));
+}
+
+static __always_inline void fill_event(struct ps_event *event, const struct io_call *call, const struct ps_conn *conn,
+				       u8 type, u32 len)
+{
+	event->ts_ns = call->ts_ns;
+	event->conn_id = conn->id;
+	event->sock = call->sock;
+	event->pos = call->pos;
+	event->other_pos = call->other_pos;
+	event->len = len;
+	event->captured_len = 0;
+	event->type = type;
+	event->direction = call->direction;
+	event->flags = call->flags;
+	event->fd = call->fd;
+	fill_process(&event->process);
+	event->local = conn->local;
+	event->remote = conn->remote;
+}
+
+/* Room for a record with len payload bytes, in the smallest class that holds them. */
+static __always_inline void *reserve_class(u64 len)
+{
+	if (len <= RECORD_SMALL - sizeof(struct ps_event))
+		return reserve(RECORD_SMALL, len);
+	if (len <= RECORD_MEDIUM - sizeof(struct ps_event))
+		return reserve(RECORD_MEDIUM, len);
+	if (len <= RECORD_LARGE - sizeof(struct ps_event))
+		return reserve(RECORD_LARGE, len);
+	return len <= PIECE_MAX ? reserve(RECORD_HUGE, len) : 0;
+}
+
+/* len bytes of the current buffer as one record. */
+static __always_inline void emit_data(const struct io_call *call, const struct ps_conn *conn, u64 len)
+{
+	struct ps_event *event = reserve_class(len);
+
+	if (!event)
+		return;
+	fill_event(event, call, conn, PS_EVENT_DATA, len);
+	if (!bpf_probe_read_user(event + 1, len, (const void *)call->base)) {
+		event->captured_len = len;
+	} else {
+		event->flags |= PS_EVENT_FAULT;
+		count_loss(PS_LOSS_FAULT, len);
+	}
+	submit(event);
+}
+
+/* A record with no payload. */
+static __always_inline void emit_bare(const struct io_call *call, const struct ps_conn *conn, u8 type, u32 len)
+{
+	struct ps_event *event = reserve(sizeof(struct ps_event), len);
+
+	if (!event)
+		return;
+	fill_event(event, call, conn, type, len);
+	submit(event);
+}
+
+/* AF_UNIX: the address that the listening side is bound to, once per connection. */
+static __always_inline void emit_unix_path(const struct io_call *call, const struct ps_conn *conn)
+{
+	u64 address = read_pointer(call->sock + OFF_UNIX_ADDR);
+	struct ps_event *event;
+	u64 len;
+
+	if (!address) /* the client side is unbound: the name is its peer's */
+		address = read_pointer(read_pointer(call->sock + OFF_UNIX_PEER) + OFF_UNIX_ADDR);
+	if (!address)
+		return;
+	len = read_u32(address + OFF_UNIX_ADDRESS_LEN) - 2; /* of sockaddr_un, with the family in front */
+	asm volatile("" : "+r"(len));                       /* the verifier must see the check on len itself */
+	if (len == 0 || len > PS_UNIX_PATH_LEN)
+		return;
+	event = reserve(RECORD_SMALL, 0);
+	if (!event)
+		return;
+	fill_event(event, call, conn, PS_EVENT_PATH, 0);
+	if (!bpf_probe_read_kernel(event + 1, len, (const void *)(address + OFF_UNIX_ADDRESS_NAME + 2)))
+		event->captured_len = len;
+	submit(event);
+}
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Is it HTTP/1? Decided from the first bytes of a direction.
+ *
+ * Pure code: no map, no helper. tests/c/test_infer.c compiles it for the host.
+ */
+#ifndef PLAINSIGHT_INFER_H
+#define PLAINSIGHT_INFER_H
+
+enum infer_result { INFER_NO, INFER_MAYBE, INFER_YES };
+
+/* The longest registered method, UPDATEREDIRECTREF, has 17 characters (IANA HTTP Method Registry). */
+enum { INFER_METHOD_MAX = 24, INFER_BYTES = 32 };
+
+/* RFC 9110 5.6.2: tchar */
+static __always_inline int is_tchar(unsigned char c)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+		return 1;
+	return c == '!' || (c >= '#' && c <= '\'') || c == '*' || c == '+' || c == '-' || c == '.' ||
+	       (c >= '^' && c <= '`') || c == '|' || c == '~';
+}
+
+/* How far p agrees with text: all of text is a YES, all of p a MAYBE. */
+static __always_inline enum infer_result infer_prefix(const unsigned char *p, unsigned int len, const char *text,
+						      unsigned int text_len)
+{
+#pragma unroll
+	for (unsigned int i = 0; i < text_len; i++) {
+		if (i >= len)
+			return INFER_MAYBE;
+		if (p[i] != (unsigned char)text[i])
+			return INFER_NO;
+	}
+	return INFER_YES;
+}
+
+/*
+ * Does a target begin here? Of the four forms (RFC 9112 3.2) origin-form begins
+ * with "/", asterisk-form is "*", absolute-form names a scheme, and
+ * authority-form comes with CONNECT only. Text protocols with a verb and an
+ * argument ("get key", "USER name") end here.
+ */
+static __always_inline enum infer_result infer_target(const unsigned char *p, unsigned int len, int is_connect)
+{
+	if (len == 0)
+		return INFER_MAYBE;
+	if (p[0] == '/' || p[0] == '*' || is_connect)
+		return INFER_YES;
+	if (p[0] == 'h' || p[0] == 'H') /* the scheme is case-insensitive, its first letter stands for it */
+		return infer_prefix(p + 1, len - 1, "ttp", 3);
+	return INFER_NO;
+}
+
+/*
+ * p holds INFER_BYTES readable bytes, of which the first len are data.
+ * Any token can be a method (RFC 9110 9.1), so it is the shape that decides:
+ * token, space, target; or a status line.
+ */
+static __always_inline enum infer_result infer_http1(const unsigned char *p, unsigned int len)
+{
+	enum infer_result status = infer_prefix(p, len, "HTTP/1.", 7);
+
+	if (status != INFER_NO)
+		return status;
+#pragma unroll
+	for (unsigned int i = 0; i < INFER_METHOD_MAX; i++) {
+		if (i >= len)
+			return INFER_MAYBE;
+		if (p[i] == ' ' && i > 0)
+			return infer_target(p + i + 1, len - i - 1,
+					    i == 7 && infer_prefix(p, 7, "CONNECT", 7) == INFER_YES);
+		if (!is_tchar(p[i]))
+			return INFER_NO;
+	}
+	return INFER_NO;
+}
+
+#endif

@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What processes receive and send on stream sockets, seen where system calls
+ * return to user space.
+ *
+ * One handler, on_syscall_exit(), serves two ways to attach: the raw tracepoint
+ * sys_exit, and a kretprobe on each system call. At its return a call still has
+ * its arguments in the saved user registers, so nothing has to be remembered
+ * from its entry, and a call that was already waiting when the probes were
+ * attached is seen as well.
+ *
+ * lua/plainsight/loader.lua pastes the includes into one text (BCC rewrites the
+ * main file only) and defines OFF_*, FILTER_*, RING_PAGES, SELF_TGID and,
+ * to attach as kprobes, ATTACH_KPROBE.
+ */
+#include <uapi/linux/ptrace.h>
+#include "include/event.h"
+#include "include/kernel.h"
+#include "include/infer.h"
+#include "include/filter.h"
+#include "include/socket.h"
+#include "include/emit.h"
+
+/* x86-64 system call numbers (arch/x86/entry/syscalls/syscall_64.tbl). */
+enum {
+	NR_READ = 0,
+	NR_WRITE = 1,
+	NR_CLOSE = 3,
+	NR_READV = 19,
+	NR_WRITEV = 20,
+	NR_SENDFILE = 40,
+	NR_SENDTO = 44,
+	NR_RECVFROM = 45,
+	NR_SENDMSG = 46,
+	NR_RECVMSG = 47,
+	NR_SHUTDOWN = 48,
+	NR_SPLICE = 275
+};
+
+enum { MESSAGE_PEEK = 2, MESSAGE_OOB = 1, SHUT_READ_ONLY = 0 };
+enum { USER_CODE_SEGMENT_32 = 0x23 };
+enum { IOV_MAX_COUNT = 1024 }; /* UIO_MAXIOV */
+
+/* Where struct user_msghdr, a user-space ABI, has its vector (include/linux/socket.h). */
+enum { MSGHDR_IOV = 16, MSGHDR_IOVLEN = 24 };
+
+enum { PIECES_FIRST = 2, PIECES_MORE = 32, PREFIX_BUFFERS = 8, UNDECIDED_CALLS_MAX = 64 };
+
+/* From pid_tgid to the rest of a call that has more pieces than one program copies; copy_more() deletes it. */
+BPF_HASH(active_calls, u64, struct io_call, 4096);
+
+/* The programs that go on with a call in active_calls, by enum continuation. */
+BPF_PROG_ARRAY(continuations, 2);
+enum continuation { CONTINUE_NONE = -1, CONTINUE_COPY = 0, CONTINUE_JUDGE = 1 };
+
+/* Entry 0 stays zero: the value that new entries of `conns` begin with (too large for the stack). */
+BPF_ARRAY(zero_conn, struct ps_conn, 1);
+
+/* --- copying ------------------------------------------------------------ */
+
+/* Step to the next buffer of the vector when the current one is used up. Returns false when there is none. */
+static __always_inline bool next_buffer(struct io_call *call)
+{
+	struct user_iovec iovec = {};
+
+	if (call->left)
+		return true;
+	if (!call->iov_left)
+		return false;
+	if (bpf_probe_read_user(&iovec, sizeof(iovec), (const void *)call->iov))
+		return false;
+	call->iov += sizeof(iovec);
+	call->iov_left--;
+	call->base = iovec.base;
+	call->left = iovec.len;
+	return true;
+}
+
+/* Report one piece. Returns false when the call is done with. */
+static __always_inline bool copy_piece(struct io_call *call, struct ps_conn *conn)
+{
+	u64 len;
+
+	if (!next_buffer(call))
+		return false;
+	len = call->left < call->remaining ? call->left : call->remaining;
+	if (len > PIECE_MAX)
+		len = PIECE_MAX;
+	if (len == 0)
+		return call->remaining > 0; /* an empty buffer in the vector */
+	emit_data(call, conn, len);
+	call->pos += len;
+	call->base += len;
+	call->left -= len;
+	call->remaining -= len;
+	return call->remaining > 0;
+}
+
+/* The rest of a call that will not be copied. */
+static __always_inline void give_up(struct io_call *call, struct ps_conn *conn, u32 cause, u16 flag)
+{
+	call->flags |= flag;
+	count_loss(cause, call->remaining);
+	emit_bare(call, conn, PS_EVENT_DATA, call->remaining);
+}
+
+/* Keep the call for the program that continues it. Returns false, with the rest counted as lost, when there is no room. */
+static __always_inline bool remember(struct io_call *call, struct ps_conn *conn)
+{
+	u64 id = bpf_get_current_pid_tgid();
+
+	if (!active_calls.update(&id, call))
+		return true;
+	give_up(call, conn, PS_LOSS_TABLE_FULL, PS_EVENT_CUT);
+	return false;
+}
+
+/* The next pieces of a large call; runs itself again up to 32 times (the kernel's limit). */
+int copy_more(struct pt_regs *ctx)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct io_call *saved = active_calls.lookup(&id);
+	struct io_call call;
+	struct ps_conn *conn;
+	int i;
+
+	if (!saved)
+		return 0;
+	call = *saved;
+	conn = conns.lookup(&call.sock);
+	if (!conn) {
+		active_calls.delete(&id);
+		return 0;
+	}
+#pragma clang loop unroll(disable)
+	for (i = 0; i < PIECES_MORE; i++) {
+		if (!copy_piece(&call, conn))
+			break;
+	}
+	if (i == PIECES_MORE) {
+		*saved = call;
+		continuations.call(ctx, CONTINUE_COPY);
+	}
+	if (call.remaining)
+		give_up(&call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
+	active_calls.delete(&id);
+	return 0;
+}
+
+/* Copy the first pieces. Returns whether copy_more() has to go on. */
+static __always_inline bool copy_call(struct io_call *call, struct ps_conn *conn)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < PIECES_FIRST; i++) {
+		if (!copy_piece(call, conn))
+			break;
+	}
+	if (!call->remaining)
+		return false;
+	if (i < PIECES_FIRST)
+		give_up(call, conn, PS_LOSS_FAULT, PS_EVENT_FAULT);
+	return i == PIECES_FIRST && remember(call, conn);
+}
+
+/* --- HTTP or not -------------------------------------------------------- */
+
+/* The connection does not look like HTTP. Returns whether it still may turn out to be. */
+static __always_inline void not_http(struct ps_conn *conn)
+{
+	/* The past of an AF_UNIX connection is unknown: like one met in its middle, it gets more chances. */
+	if (!conn->midstream && conn->kernel_pos) {
+		conn->verdict = PS_VERDICT_IGNORE;
+		return;
+	}
+	conn->midstream = 1;
+	if (++conn->undecided_calls > UNDECIDED_CALLS_MAX)
+		conn->verdict = PS_VERDICT_IGNORE;
+}
+
+/*
+ * Add the first bytes of the call to what is known of the direction's beginning.
+ * A connection met in its middle is judged by the beginning of each call, where
+ * messages begin. Returns how many bytes are known.
+ */
+static __always_inline u32 gather_prefix(struct ps_conn *conn, const struct io_call *from)
+{
+	int d = from->direction & 1;
+	struct io_call call = *from;
+	u64 have = conn->midstream ? 0 : conn->prefix_len[d], len;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < PREFIX_BUFFERS && have < INFER_BYTES; i++) {
+		if (!next_buffer(&call))
+			break;
+		len = call.left < call.remaining ? call.left : call.remaining;
+		if (len > INFER_BYTES)
+			len = INFER_BYTES;
+		if (len == 0)
+			continue;
+		have &= INFER_BYTES - 1;
+		if (bpf_probe_read_user(conn->prefix[d] + have, len, (const void *)call.base))
+			break;
+		have += len;
+		call.remaining -= len;
+		call.left = 0;
+	}
+	conn->prefix_len[d] = have < INFER_BYTES ? have : INFER_BYTES;
+	return have;
+}
+
+/* The first calls of a connection: is it HTTP? If so or if it may be, go on with copy_more(). */
+int judge(struct pt_regs *ctx)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct io_call *call = active_calls.lookup(&id);
+	struct ps_conn *conn = call ? conns.lookup(&call->sock) : 0;
+	enum infer_result result;
+
+	if (!conn)
+		goto done;
+	result = infer_http1(conn->prefix[call->direction & 1], gather_prefix(conn, call));
+	if (result == INFER_NO) {
+		not_http(conn);
+		goto done;
+	}
+	if (result == INFER_YES)
+		conn->verdict = PS_VERDICT_HTTP;
+	if (conn->midstream)
+		call->flags |= PS_EVENT_MIDSTREAM;
+	if (conn->local.family == PS_FAMILY_UNIX && !conn->reported)
+		emit_unix_path(call, conn);
+	conn->reported = 1;
+	continuations.call(ctx, CONTINUE_COPY);
+done:
+	active_calls.delete(&id);
+	return 0;
+}
+
+/* --- connections -------------------------------------------------------- */
+
+/* The connection of a socket, made when it is new; NULL when the table has no room or the port is not asked for. */
+static __always_inline struct ps_conn *conn_of_socket(struct socket_ref *ref)
+{
+	u64 inode_number = read_pointer(ref->inode + OFF_INODE_INO);
+	struct ps_conn *conn = conns.lookup(&ref->sock), *zero;
+	u32 first = 0;
+
+	if (conn && conn->id == inode_number)
+		return conn;
+	zero = zero_conn.lookup(&first);
+	if (!zero || conns.update(&ref->sock, zero))
+		goto full;
+	conn = conns.lookup(&ref->sock);
+	if (!conn)
+		goto full;
+	conn_init(conn, ref, inode_number);
+#ifdef FILTER_PORTS
+	if (!port_matches(conn->local.port) && !port_matches(conn->remote.port))
+		conn->verdict = PS_VERDICT_IGNORE;
+#endif
+	return conn;
+full:
+	count_loss(PS_LOSS_TABLE_FULL, 0);
+	return 0;
+}
+
+/* End of file was read, or the sending side was shut down. */
+static __always_inline void on_direction_end(struct io_call *call, struct ps_conn *conn, struct socket_ref *ref)
+{
+	if (!conn->reported || conn->verdict == PS_VERDICT_IGNORE)
+		return;
+	call->pos = relative_end(conn, ref->sock, call->direction);
+	call->other_pos = relative_end(conn, ref->sock, !call->direction);
+	emit_bare(call, conn, PS_EVENT_END, 0);
+}
+
+/*
+ * ret bytes moved on fd; call says in which direction and where they are.
+ * Returns which program has to go on.
+ */
+static __always_inline enum continuation on_io(struct io_call *call, long ret)
+{
+	struct socket_ref ref = socket_of_fd(call->fd);
+	struct ps_conn *conn;
+	int d = call->direction & 1;
+	u64 end;
+
+	if (!ref.sock)
+		return CONTINUE_NONE;
+	conn = conn_of_socket(&ref);
+	if (!conn || conn->verdict == PS_VERDICT_IGNORE)
+		return CONTINUE_NONE;
+	call->ts_ns = bpf_ktime_get_ns();
+	call->sock = ref.sock;
+	call->flags |= (conn->kernel_pos ? PS_EVENT_KERNEL_POS : 0) | (conn->midstream ? PS_EVENT_MIDSTREAM : 0);
+	if (ret == 0) {
+		if (call->direction == PS_IN && call->left + call->iov_left > 0)
+			on_direction_end(call, conn, &ref);
+		return CONTINUE_NONE;
+	}
+	if (!conn->seen[d])
+		conn_first_call(conn, ref.sock, call->direction, ret);
+	end = conn->kernel_pos ? relative_end(conn, ref.sock, d) : conn->pos[d] + ret;
+	conn->pos[d] = end;
+	call->pos = end > ret ? end - ret : 0;
+	call->other_pos = relative_end(conn, ref.sock, !d);
+	call->remaining = ret;
+	if (call->flags & PS_EVENT_NO_BUFFER) {
+		if (conn->verdict == PS_VERDICT_HTTP)
+			give_up(call, conn, PS_LOSS_NO_BUFFER, 0);
+		return CONTINUE_NONE;
+	}
+	if (conn->verdict == PS_VERDICT_UNDECIDED && remember(call, conn))
+		return CONTINUE_JUDGE;
+	if (conn->verdict == PS_VERDICT_HTTP && copy_call(call, conn))
+		return CONTINUE_COPY;
+	return CONTINUE_NONE;
+}
+
+/* --- system calls ------------------------------------------------------- */
+
+/* The part of struct pt_regs that holds a call's number and arguments, read in one go. */
+struct call_regs {
+	u64 r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
+};
+
+/* ssize_t read(int fd, void *buf, size_t count), write, recvfrom, sendto: one buffer. */
+static __always_inline void one_buffer(struct io_call *call, u64 base, u64 len)
+{
+	call->base = base;
+	call->left = len;
+}
+
+/* ssize_t readv(int fd, const struct iovec *iov, int count), writev */
+static __always_inline void vector(struct io_call *call, u64 iov, u64 count)
+{
+	call->iov = iov;
+	call->iov_left = count > IOV_MAX_COUNT ? IOV_MAX_COUNT : count;
+}
+
+/* ssize_t recvmsg(int fd, struct msghdr *msg, int flags), sendmsg */
+static __always_inline void message(struct io_call *call, u64 msghdr)
+{
+	u64 iov = 0, count = 0;
+
+	bpf_probe_read_user(&iov, sizeof(iov), (const void *)(msghdr + MSGHDR_IOV));
+	bpf_probe_read_user(&count, sizeof(count), (const void *)(msghdr + MSGHDR_IOVLEN));
+	vector(call, iov, count);
+}
+
+/* Fill call from the arguments. Returns false for calls that do not move data of interest. */
+static __always_inline bool decode(struct io_call *call, const struct call_regs *regs)
+{
+	call->fd = regs->di;
+	switch (regs->orig_ax) {
+	case NR_WRITE:
+		call->direction = PS_OUT; /* fallthrough */
+	case NR_READ:
+		one_buffer(call, regs->si, regs->dx);
+		return true;
+	case NR_SENDTO:
+		call->direction = PS_OUT; /* fallthrough */
+	case NR_RECVFROM:
+		one_buffer(call, regs->si, regs->dx);
+		return !(regs->r10 & (MESSAGE_PEEK | MESSAGE_OOB));
+	case NR_WRITEV:
+		call->direction = PS_OUT; /* fallthrough */
+	case NR_READV:
+		vector(call, regs->si, regs->dx);
+		return true;
+	case NR_SENDMSG:
+		call->direction = PS_OUT; /* fallthrough */
+	case NR_RECVMSG:
+		message(call, regs->si);
+		return !(regs->dx & (MESSAGE_PEEK | MESSAGE_OOB));
+	case NR_SENDFILE: /* ssize_t sendfile(int out_fd, int in_fd, off_t *offset, size_t count) */
+		call->direction = PS_OUT;
+		call->flags = PS_EVENT_NO_BUFFER;
+		return true;
+	case NR_SPLICE: /* ssize_t splice(int fd_in, off_t *off_in, int fd_out, off_t *off_out, size_t len, ...) */
+		call->flags = PS_EVENT_NO_BUFFER;
+		if (socket_of_fd(call->fd).sock)
+			return true; /* the other one is a pipe */
+		call->fd = regs->dx;
+		call->direction = PS_OUT;
+		return true;
+	}
+	return false;
+}
+
+/* int shutdown(int fd, int how). TCP says so itself (inet_sock_set_state); AF_UNIX does not. */
+static __always_inline void on_shutdown(struct io_call *call, const struct call_regs *regs, long ret)
+{
+	struct socket_ref ref;
+	struct ps_conn *conn;
+
+	if (ret != 0 || regs->si == SHUT_READ_ONLY)
+		return;
+	call->fd = regs->di;
+	ref = socket_of_fd(call->fd);
+	if (!ref.sock || ref.family != PS_FAMILY_UNIX)
+		return;
+	conn = conns.lookup(&ref.sock);
+	if (!conn)
+		return;
+	call->ts_ns = bpf_ktime_get_ns();
+	call->sock = ref.sock;
+	call->direction = PS_OUT;
+	on_direction_end(call, conn, &ref);
+}
+
+static __always_inline int on_syscall_exit(void *ctx, u64 user_regs, long ret)
+{
+	struct call_regs regs = {};
+	struct io_call call = {};
+	enum continuation next = CONTINUE_NONE;
+
+	if (ret < 0 || !is_traced())
+		return 0;
+	READ_KERNEL(regs, user_regs + __builtin_offsetof(struct pt_regs, r10));
+	if (regs.cs == USER_CODE_SEGMENT_32) /* other numbers, other struct layouts */
+		count_loss(PS_LOSS_COMPAT, 0);
+	else if (regs.orig_ax == NR_SHUTDOWN)
+		on_shutdown(&call, &regs, ret);
+	else if (decode(&call, &regs))
+		next = on_io(&call, ret);
+	if (next != CONTINUE_NONE)
+		continuations.call(ctx, next);
+	return 0;
+}
+
+#ifndef ATTACH_KPROBE
+/* raw tracepoint sys_exit(struct pt_regs *regs, long ret) */
+int sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 nr = read_pointer(ctx->args[0] + __builtin_offsetof(struct pt_regs, orig_ax));
+
+	/* Every system call of the machine comes by here: turn away the others first. */
+	if (nr > NR_WRITE && nr != NR_READV && nr != NR_WRITEV && (nr < NR_SENDFILE || nr > NR_SHUTDOWN) &&
+	    nr != NR_SPLICE)
+		return 0;
+	return on_syscall_exit(ctx, ctx->args[0], ctx->args[1]);
+}
+
+#else
+/* The saved user registers of the current task. */
+static __always_inline u64 user_regs(void)
+{
+#ifdef HAVE_TASK_PT_REGS
+	return bpf_task_pt_regs(bpf_get_current_task_btf());
+#else /* before 5.15 they lie at the very end of the 16 KiB kernel stack (arch/x86/include/asm/processor.h) */
+	return read_pointer(bpf_get_current_task() + OFF_TASK_STACK) + 16384 - sizeof(struct pt_regs);
+#endif
+}
+
+/* kretprobe on __x64_sys_read and the others */
+int syscall_return(struct pt_regs *ctx)
+{
+	return on_syscall_exit(ctx, user_regs(), PT_REGS_RC(ctx));
+}
+#endif
+
+/* --- the end of connections --------------------------------------------- */
+
+static __always_inline void on_close(u64 sock)
+{
+	struct ps_conn *conn = conns.lookup(&sock);
+	struct io_call call = {};
+
+	if (!conn)
+		return;
+	if (conn->reported) {
+		call.ts_ns = bpf_ktime_get_ns();
+		call.sock = sock;
+		call.fd = -1;
+		call.pos = relative_end(conn, sock, PS_IN);
+		call.other_pos = relative_end(conn, sock, PS_OUT);
+		if (conn->kernel_pos)
+			call.flags = PS_EVENT_KERNEL_POS;
+		emit_bare(&call, conn, PS_EVENT_CLOSE, 0);
+	}
+	conns.delete(&sock);
+}
+
+/* raw tracepoint tcp_destroy_sock(struct sock *sk): TCP is done with it, whoever closed it and when */
+int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+{
+	on_close(ctx->args[0]);
+	return 0;
+}
+
+/*
+ * raw tracepoint inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
+ * The local side will send no more: shutdown() or the last close().
+ */
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	enum { FIN_WAIT1 = 4, LAST_ACK = 9 };
+	u64 sock = ctx->args[0];
+	int state = ctx->args[2];
+	struct ps_conn *conn;
+	struct io_call call = {};
+
+	if (state != FIN_WAIT1 && state != LAST_ACK)
+		return 0;
+	conn = conns.lookup(&sock);
+	if (!conn || !conn->reported || conn->verdict == PS_VERDICT_IGNORE)
+		return 0;
+	call.ts_ns = bpf_ktime_get_ns();
+	call.sock = sock;
+	call.fd = -1;
+	call.direction = PS_OUT;
+	call.pos = relative_end(conn, sock, PS_OUT);
+	call.other_pos = relative_end(conn, sock, PS_IN);
+	if (conn->kernel_pos)
+		call.flags = PS_EVENT_KERNEL_POS;
+	emit_bare(&call, conn, PS_EVENT_END, 0);
+	return 0;
+}
+
+/* The last reference to an AF_UNIX socket goes away with this close(). */
+static __always_inline int on_close_enter(u32 fd)
+{
+	struct socket_ref ref;
+
+	if (!is_traced())
+		return 0;
+	ref = socket_of_fd(fd);
+	if (ref.sock && ref.family == PS_FAMILY_UNIX && read_pointer(ref.file + OFF_FILE_COUNT) == FILE_COUNT_ONE)
+		on_close(ref.sock);
+	return 0;
+}
+
+#ifndef ATTACH_KPROBE
+/* tracepoint syscalls:sys_enter_close */
+struct sys_enter_close_args {
+	u64 common;
+	u64 nr;
+	u64 fd;
+};
+
+int sys_enter_close(struct sys_enter_close_args *ctx)
+{
+	return on_close_enter(ctx->fd);
+}
+#else
+/* kprobe on __x64_sys_close(const struct call_regs *regs) */
+int syscall_close(struct pt_regs *ctx)
+{
+	return on_close_enter(read_pointer(PT_REGS_PARM1(ctx) + __builtin_offsetof(struct pt_regs, di)));
+}
+#endif
+
+/* --- processes ---------------------------------------------------------- */
+
+/* raw tracepoint sched_process_fork(struct task_struct *parent, struct task_struct *child): children are traced too */
+int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 parent = read_u32(ctx->args[0] + OFF_TASK_TGID), child = read_u32(ctx->args[1] + OFF_TASK_TGID);
+	u8 one = 1;
+
+	if (child != parent && traced_tgids.lookup(&parent) && traced_tgids.update(&child, &one))
+		count_loss(PS_LOSS_TABLE_FULL, 0);
+	return 0;
+}
+
+/* raw tracepoint sched_process_exit(struct task_struct *task): the last thread of a process ends it */
+int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 signal = read_pointer(ctx->args[0] + OFF_TASK_SIGNAL);
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct ps_event *event;
+
+	if (read_u32(signal + OFF_SIGNAL_LIVE) != 0 || !is_traced())
+		return 0;
+	traced_tgids.delete(&tgid);
+	event = reserve(sizeof(*event), 0);
+	if (!event)
+		return 0;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->ts_ns = bpf_ktime_get_ns();
+	event->type = PS_EVENT_EXIT;
+	fill_process(&event->process);
+	submit(event);
+	return 0;
+}

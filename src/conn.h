@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection: puts the records of its two directions into order and feeds
+ * them to the HTTP parser.
+ *
+ * Records come nearly in order. Two threads on two CPUs can swap them; a record
+ * can be lost; bytes can move by ways that the probes do not see. Each record
+ * has its byte position, so a record that comes too early waits for what is
+ * missing before it, and when that does not come, the hole becomes a gap.
+ */
+#ifndef PLAINSIGHT_CONN_H
+#define PLAINSIGHT_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "http1_conn.h"
+#include "plainsight.h"
+
+/* How long a record waits for what should come before it. */
+#define CONN_HOLD_NS (100 * 1000000ULL)
+
+struct segment; /* a record that waits */
+
+struct direction {
+	uint64_t next;        /* position of the next byte to feed */
+	struct segment *held; /* by position */
+	bool started;
+};
+
+struct conn {
+	uint64_t id;
+	uint64_t sock;
+	struct http1_conn *http;
+	struct direction directions[2];
+	struct ps_endpoint local;
+	struct ps_endpoint remote;
+	char *unix_path; /* or NULL */
+	size_t unix_path_len;
+	uint64_t held_since_ns; /* engine time at which the first held segment began to wait; 0: none */
+	uint64_t held_bytes;
+	uint32_t last_tgid;
+	bool closing; /* PS_EVENT_CLOSE has come */
+	bool kernel_pos;
+	uint64_t close_pos[2];
+};
+
+/* A connection that begins with this record; NULL when memory is short. Free with conn_free(). */
+struct conn *conn_new(const struct ps_event *event, const struct http1_limits *limits);
+void conn_free(struct conn *conn);
+
+/*
+ * One record of the connection: PS_EVENT_DATA, _END, _CLOSE or _PATH.
+ * payload has event->captured_len bytes and is not kept. now_ns: engine time.
+ * Counters go to stats. Returns false when memory is short (the record is then
+ * counted as a gap later on).
+ */
+bool conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
+		struct ps_capture_stats *stats);
+
+/* Stop waiting: what is missing becomes a gap. */
+void conn_force(struct conn *conn, struct ps_capture_stats *stats);
+
+/* Nothing more will come; flag as in http1_conn_finish(). */
+void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stats);
+
+/* Whether the connection was closed and nothing of it waits. */
+bool conn_is_done(const struct conn *conn);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All connections: records in, exchanges out. Knows nothing of BPF. */
+#ifndef PLAINSIGHT_ENGINE_H
+#define PLAINSIGHT_ENGINE_H
+
+#include "conn.h"
+#include "plainsight.h"
+
+struct engine;
+
+struct engine_options {
+	struct http1_limits http1;
+	uint32_t conns_max;
+	uint64_t held_bytes_max;
+};
+
+/* NULL when memory is short. */
+struct engine *engine_new(const struct engine_options *options);
+void engine_free(struct engine *engine);
+
+/*
+ * One record with its captured_len payload bytes, not kept.
+ * Returns the connection if it is not HTTP (any more), so that its source may
+ * stop sending; else NULL.
+ */
+const struct conn *engine_event(struct engine *engine, const struct ps_event *event, const uint8_t *payload);
+
+/* The source has nothing more for now and it is now_ns: end waits that took too long. */
+void engine_tick(struct engine *engine, uint64_t now_ns);
+
+/* No more records: finish every connection. */
+void engine_finish(struct engine *engine);
+
+/* The next finished exchange, or NULL. Valid until the next call of any function of the engine. */
+const struct ps_exchange *engine_next(struct engine *engine);
+
+/* Whether some record waits for earlier ones. */
+bool engine_waiting(const struct engine *engine);
+
+struct ps_capture_stats engine_stats(const struct engine *engine);
+
+#endif
