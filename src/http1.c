@@ -21,7 +21,7 @@ enum {
 };
 
 static _Thread_local struct http1_message *pool;
-static _Thread_local unsigned int pool_len;
+static _Thread_local int pool_len;
 
 static struct http1_message *pool_take(void)
 {
@@ -960,11 +960,11 @@ void http1_end(struct http1_parser *p, uint32_t flag)
 
 	if (p->state == HTTP1_AT_END)
 		return;
-	if (p->state == HTTP1_AT_FIELDS) {
-		if (p->pending_len > 0 && p->line_len == 0)
-			field_end(p, SIZE_MAX);
+	if (p->state == HTTP1_AT_FIELDS)
 		pub->head_bytes = p->head_bytes;
-	}
+	/* the last whole line is a field unless the cut one continues it */
+	if (p->pending_len > 0 && (p->line_len == 0 || !is_blank(*line_of(p))))
+		field_end(p, SIZE_MAX);
 	if (p->state == HTTP1_AT_CLOSE && !(pub->flags & PS_MESSAGE_BAD_CHUNK) && flag != PS_MESSAGE_UNFINISHED)
 		pub->flags |= PS_MESSAGE_COMPLETE;
 	else

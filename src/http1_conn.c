@@ -111,7 +111,7 @@ struct http1_conn {
 };
 
 static _Thread_local struct exchange *pool;
-static _Thread_local unsigned int pool_len;
+static _Thread_local int pool_len;
 
 static struct exchange *exchange_new(void)
 {
@@ -338,6 +338,8 @@ static void request_dropped(struct http1_conn *conn, struct exchange *ex)
 		conn->unanswered--;
 		if (conn->awaiting == ex)
 			conn->awaiting = NULL;
+	} else {
+		ex->pub.flags |= PS_EXCHANGE_AFTER_GAP; /* says why its request is missing */
 	}
 }
 
@@ -630,6 +632,8 @@ static void response_without_body(struct http1_conn *conn, int d, const uint8_t 
 		return;
 	http1_no_body(&dir->parser);
 	message_over(conn, d);
+	if (conn->unanswered == 1)
+		conn->awaiting->began_alone = true; /* what seemed open when it began was not */
 }
 
 /* --- feeding --- */
@@ -690,8 +694,18 @@ static size_t skip_blank_lines(struct http1_conn *conn, const uint8_t *data, siz
 	return n;
 }
 
+/* The bytes of this call may be a start line of their own, after some rubbish at the end of the call before. */
+static size_t look_again(struct http1_conn *conn, struct direction *dir, size_t taken)
+{
+	if (dir->place != PLACE_LOST)
+		return taken;
+	conn->stats.skipped_bytes -= taken;
+	dir->skipped -= taken;
+	return 0;
+}
+
 static size_t feed_message(struct http1_conn *conn, int d, const struct http1_context *ctx, const uint8_t *data,
-			   size_t len)
+			   size_t len, bool begins_call)
 {
 	struct direction *dir = &conn->dir[d];
 	struct ps_message *pub = &dir->parser.message->pub;
@@ -721,7 +735,7 @@ static size_t feed_message(struct http1_conn *conn, int d, const struct http1_co
 		break;
 	case HTTP1_BAD_START:
 		bad_start(conn, d);
-		break;
+		return begins_call ? look_again(conn, dir, r.taken) : r.taken;
 	case HTTP1_MORE:
 	case HTTP1_LOST:
 		break;
@@ -784,7 +798,7 @@ static size_t feed_step(struct http1_conn *conn, int d, const struct http1_conte
 		response_begin(conn, dir);
 		return 0;
 	case PLACE_MESSAGE:
-		return feed_message(conn, d, ctx, data, len);
+		return feed_message(conn, d, ctx, data, len, begins_call);
 	case PLACE_LOST:
 		return feed_lost(conn, d, data, len, begins_call);
 	case PLACE_TUNNEL:
