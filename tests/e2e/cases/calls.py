@@ -13,7 +13,7 @@ def iocall(t, calls, *options):
     server = t.spawn([t.program("iocall"), "server", calls, *options])
     port = wait_port(server)
     client = t.gated([t.program("iocall"), "client", calls, *options, "-P", str(port)])
-    tool = t.snoop(pids=[server, client])
+    tool = t.snoop("--ring-size", 64, pids=[server, client])  # 32 MiB within milliseconds is the most
     client.release()
     client.done()
     server.done()

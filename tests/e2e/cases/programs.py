@@ -8,6 +8,8 @@ from servers import NodeServer, PythonServer
 from tap import case, equal
 from truth import compare, flatten
 
+WGET = ["wget", "-q", "--no-hsts", "-O", "/dev/null"]
+
 
 def curl_transfers(t, server):
     """One curl command with a transfer of each kind; each logs its own JSON."""
@@ -42,7 +44,8 @@ def check_curl_log(log, exchanges):
         equal(got["local_port"], said["local_port"], f"{what}: local port")
         equal(got["remote_port"], said["remote_port"], f"{what}: remote port")
         equal(got["status"], said["http_code"], f"{what}: status")
-        equal(got["request_bytes"], said["size_upload"], f"{what}: bytes sent")
+        on_wire = got["request_wire_bytes"] - got["request_head_bytes"]  # curl counts chunk framing too, but only here
+        equal(on_wire, said["size_upload"], f"{what}: bytes sent")
         equal(got["response_bytes"], said["size_download"], f"{what}: bytes received")
         if "/chunked" not in what:
             equal(got["response_wire_bytes"], said["size_header"] + said["size_download"], f"{what}: bytes on the wire")
@@ -99,10 +102,11 @@ def wget(t):
     """wget: three files over keep-alive, and a POST"""
     need("wget")
     server = PythonServer(t)
-    gets = [server.url + target for target in ("/bytes/100", "/chunked/30000", "/close/777")]
-    both_sides(t, server, ["wget", "-q", "-O", "/dev/null", *gets], 3)
+    # No trailers for wget: it leaves the line after them unread and gives the connection up.
+    gets = [server.url + target for target in ("/bytes/100", "/chunks/30000", "/close/777")]
+    both_sides(t, server, [*WGET, *gets], 3)
     post = PythonServer(t)
-    both_sides(t, post, ["wget", "-q", "-O", "/dev/null", "--post-data=a=b&c=d", post.url + "/echo"], 1)
+    both_sides(t, post, [*WGET, "--post-data=a=b&c=d", post.url + "/echo"], 1)
 
 
 @case

@@ -24,9 +24,9 @@ def traced(t, server, argv, *options):
     return client, tool.interrupt()
 
 
-def both_sides(t, server, argv, count=None):
+def both_sides(t, server, argv, count=None, options=()):
     """Run argv against server; both sides must be reported as the server logged them. Returns (client, exchanges)."""
-    client, exchanges = traced(t, server, argv)
+    client, exchanges = traced(t, server, argv, *options)
     compare(server.served(count) + server.mirrored(count, pid=client.pid), exchanges)
     return client, exchanges
 

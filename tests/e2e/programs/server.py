@@ -92,9 +92,7 @@ class Connection:
 
     def answer(self, request):
         """Log and send the response; returns whether the connection goes on."""
-        _, _, kind = request.target.partition("/")
-        kind, _, argument = kind.partition("/")
-        argument = argument.partition("?")[0]
+        kind, _, argument = request.target.lstrip("/").partition("?")[0].partition("/")
         status, body, headers, framing = response_for(kind, argument, request)
         if request.method == "HEAD":
             framing = "length"
@@ -107,8 +105,8 @@ class Connection:
         if framing == "length":
             head += b"Content-Length: %d\r\n" % len(body)
         elif framing == "chunked":
-            head += b"Transfer-Encoding: chunked\r\nTrailer: X-Trailer\r\n"
-            body = chunk(body)
+            head += b"Transfer-Encoding: chunked\r\n"
+            body = chunk(body, trailer=b"X-Trailer: end\r\n" if b"Trailer" in headers else b"")
         head += b"\r\n"
         self._send(head if request.method == "HEAD" else head + body, one_by_one=kind == "trickle")
         if framing == "tunnel":
@@ -175,8 +173,9 @@ def response_for(kind, argument, request):
         return 200, request.body, b"", "length"
     if kind in ("bytes", "trickle"):
         return 200, pattern(int(argument)), b"", "length"
-    if kind == "chunked":
-        return 200, pattern(int(argument)), b"", "chunked"
+    if kind in ("chunked", "chunks"):
+        trailer = b"Trailer: X-Trailer\r\n" if kind == "chunked" else b""
+        return 200, pattern(int(argument)), trailer, "chunked"
     if kind == "close":
         return 200, pattern(int(argument)), b"", "close"
     if kind == "status":
@@ -189,14 +188,14 @@ def response_for(kind, argument, request):
     return 404, b"no such thing\n", b"", "length"
 
 
-def chunk(body):
-    """Chunked coding with chunks of growing sizes, an extension, and a trailer."""
+def chunk(body, trailer):
+    """Chunked coding with an extension, in chunks of growing sizes."""
     out, at, size = [], 0, 1
     while at < len(body):
         part = body[at : at + size]
         out.append(b"%x;n=v\r\n%s\r\n" % (len(part), part))
         at, size = at + size, min(size * 3, 60000)
-    return b"".join(out) + b"0\r\nX-Trailer: end\r\n\r\n"
+    return b"".join(out) + b"0\r\n" + trailer + b"\r\n"
 
 
 def listen(address):
