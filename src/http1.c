@@ -14,8 +14,9 @@
 enum {
 	TEXT_FIRST = 1024, /* first allocation of text: most heads fit */
 	FIELDS_FIRST = 16,
-	POOL_TEXT_MAX = 8192, /* messages with larger buffers are not pooled */
-	POOL_BODY_MAX = 16384,
+	POOL_TEXT_MAX = 4096, /* messages with larger buffers are not pooled */
+	POOL_BODY_MAX = 4096,
+	POOL_FIELDS_MAX = 64,
 	CUT_TAIL = 11,      /* " HTTP/1.1" and a line end: what is kept of the end of a line over the limit */
 	START_SLACK = 65536 /* a start line may be over the limit by this much */
 };
@@ -56,7 +57,8 @@ void http1_message_free(struct http1_message *m)
 {
 	if (m == NULL)
 		return;
-	if (pool_len < HTTP1_POOL_MAX && m->text_cap <= POOL_TEXT_MAX && m->body_cap <= POOL_BODY_MAX) {
+	if (pool_len < HTTP1_POOL_MAX && m->text_cap <= POOL_TEXT_MAX && m->body_cap <= POOL_BODY_MAX &&
+	    m->field_cap <= POOL_FIELDS_MAX) {
 		m->next_free = pool;
 		pool = m;
 		pool_len++;
