@@ -119,30 +119,26 @@ static __always_inline bool remember(struct io_call *call, struct ps_conn *conn)
 int copy_more(struct pt_regs *ctx)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	struct io_call *saved = active_calls.lookup(&id);
-	struct io_call call;
-	struct ps_conn *conn;
+	/*
+	 * Worked on where it is: what is read back from a map is unknown to the
+	 * verifier, so that the paths through the loop meet again and are checked once.
+	 */
+	struct io_call *call = active_calls.lookup(&id);
+	struct ps_conn *conn = call ? conns.lookup(&call->sock) : 0;
 	int i;
 
-	if (!saved)
-		return 0;
-	call = *saved;
-	conn = conns.lookup(&call.sock);
-	if (!conn) {
-		active_calls.delete(&id);
-		return 0;
-	}
+	if (!conn)
+		goto done;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < PIECES_MORE; i++) {
-		if (!copy_piece(&call, conn))
+		if (!copy_piece(call, conn))
 			break;
 	}
-	if (i == PIECES_MORE) {
-		*saved = call;
+	if (i == PIECES_MORE)
 		continuations.call(ctx, CONTINUE_COPY);
-	}
-	if (call.remaining)
-		give_up(&call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
+	if (call->remaining)
+		give_up(call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
+done:
 	active_calls.delete(&id);
 	return 0;
 }

@@ -23,7 +23,7 @@ local function compile_and_load(file, cflags, programs)
   local bpf = require "plainsight.bpf"
   local text, err = source.flatten(file)
   if not text then return "error " .. err, {} end
-  pcall(ffi.load, paths.file("build/libplainsight.so"), true) -- src/bcc_ksyms.c
+  local _, ksyms = pcall(ffi.load, paths.file("build/libplainsight.so"), true) -- src/bcc_ksyms.c
   local ok
   ok, err = bcc.open()
   if not ok then return "error " .. err, {} end
@@ -33,6 +33,7 @@ local function compile_and_load(file, cflags, programs)
     for _, flag in ipairs(list) do options[#options + 1] = flag end
   end
   local module = bcc.compile(text, options)
+  assert(ksyms) -- until here: a collected handle would be closed before libbcc binds to it
   if not module then return ("error %s does not compile (see above)"):format(file), {} end
   local lines, fds = {}, {}
   for name, fd in pairs(module:maps()) do

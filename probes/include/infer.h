@@ -7,25 +7,40 @@
 #ifndef PLAINSIGHT_INFER_H
 #define PLAINSIGHT_INFER_H
 
+/* BCC's clang decides on loops unless it is told; other compilers do not know the pragmas. */
+#ifdef PS_BPF
+#define INFER_UNROLLED _Pragma("unroll")
+#define INFER_ROLLED   _Pragma("clang loop unroll(disable)")
+#else
+#define INFER_UNROLLED
+#define INFER_ROLLED
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#endif
+
 enum infer_result { INFER_NO, INFER_MAYBE, INFER_YES };
 
 /* The longest registered method, UPDATEREDIRECTREF, has 17 characters (IANA HTTP Method Registry). */
 enum { INFER_METHOD_MAX = 24, INFER_BYTES = 32 };
 
-/* RFC 9110 5.6.2: tchar */
+/*
+ * RFC 9110 5.6.2: tchar, as two bitmaps: of the characters below 64 and of the
+ * others below 128. Without branches, each of which would be a path to verify.
+ */
 static __always_inline int is_tchar(unsigned char c)
 {
-	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-		return 1;
-	return c == '!' || (c >= '#' && c <= '\'') || c == '*' || c == '+' || c == '-' || c == '.' ||
-	       (c >= '^' && c <= '`') || c == '|' || c == '~';
+	const unsigned long long below_64 = 0x3ff6cfa00000000ULL, from_64 = 0x57ffffffc7fffffeULL;
+	unsigned long long map = c < 64 ? below_64 : from_64;
+
+	return c < 128 && ((map >> (c & 63)) & 1);
 }
 
 /* How far p agrees with text: all of text is a YES, all of p a MAYBE. */
 static __always_inline enum infer_result infer_prefix(const unsigned char *p, unsigned int len, const char *text,
 						      unsigned int text_len)
 {
-#pragma unroll
+	INFER_UNROLLED
 	for (unsigned int i = 0; i < text_len; i++) {
 		if (i >= len)
 			return INFER_MAYBE;
@@ -63,7 +78,7 @@ static __always_inline enum infer_result infer_http1(const unsigned char *p, uns
 
 	if (status != INFER_NO)
 		return status;
-#pragma unroll
+	INFER_ROLLED
 	for (unsigned int i = 0; i < INFER_METHOD_MAX; i++) {
 		if (i >= len)
 			return INFER_MAYBE;
