@@ -278,11 +278,19 @@ static enum http1_kind split_start_line(const char *line, size_t len, struct sta
 	return split_request_line(line, len, s) ? HTTP1_REQUEST : HTTP1_NEITHER;
 }
 
+static bool has_control(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((data[i] < ' ' && data[i] != '\r' && data[i] != '\n' && data[i] != '\t') || data[i] == 0x7f)
+			return true;
+	return false;
+}
+
 enum http1_kind http1_line_kind(const char *line, size_t len)
 {
 	struct start_line s;
 
-	return split_start_line(line, len, &s);
+	return has_control((const uint8_t *)line, len) ? HTTP1_NEITHER : split_start_line(line, len, &s);
 }
 
 /* May a start line begin so? Keeps binary protocols from being held as an endless line. */
@@ -294,14 +302,6 @@ static bool start_is_plausible(const char *line, size_t len)
 		return true;
 	method = method_len(line, len);
 	return method > 0 && method <= HTTP1_METHOD_MAX && (method == len || line[method] == ' ');
-}
-
-static bool has_control(const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if ((data[i] < ' ' && data[i] != '\r' && data[i] != '\n' && data[i] != '\t') || data[i] == 0x7f)
-			return true;
-	return false;
 }
 
 /* --- lines (2.2: a bare LF ends a line too) --- */

@@ -694,10 +694,18 @@ static size_t skip_blank_lines(struct http1_conn *conn, const uint8_t *data, siz
 	return n;
 }
 
-/* The bytes of this call may be a start line of their own, after some rubbish at the end of the call before. */
-static size_t look_again(struct http1_conn *conn, struct direction *dir, size_t taken)
+/*
+ * A start line turned out to be none. Of `taken` bytes of this call none is
+ * consumed if the line began in an earlier call: rubbish at the end of that one
+ * may hide that this one begins with a start line.
+ */
+static size_t bad_start_taken(struct http1_conn *conn, int d, size_t taken, bool begins_call)
 {
-	if (dir->place != PLACE_LOST)
+	struct direction *dir = &conn->dir[d];
+	bool look_again = begins_call && dir->parser.head_bytes > taken;
+
+	bad_start(conn, d);
+	if (!look_again || dir->place != PLACE_LOST)
 		return taken;
 	conn->stats.skipped_bytes -= taken;
 	dir->skipped -= taken;
@@ -734,8 +742,7 @@ static size_t feed_message(struct http1_conn *conn, int d, const struct http1_co
 		message_over(conn, d);
 		break;
 	case HTTP1_BAD_START:
-		bad_start(conn, d);
-		return begins_call ? look_again(conn, dir, r.taken) : r.taken;
+		return bad_start_taken(conn, d, r.taken, begins_call);
 	case HTTP1_MORE:
 	case HTTP1_LOST:
 		break;
