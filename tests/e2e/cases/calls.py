@@ -78,9 +78,10 @@ def vectors_sendmsg_recvmsg(t):
 
 @case
 def large_calls(t):
-    """8 MiB in one call each way, for every call"""
-    for calls, options in (("rw", []), ("to", ["-w"]), ("msg", ["-w", "-v", 16]), ("v", ["-v", 1024])):
+    """8 MiB in one call each way, for every call; 4 MiB in 1024 vectors"""
+    for calls, options in (("rw", []), ("to", ["-w"]), ("msg", ["-w", "-v", 16]), ("v", ["-v", 64])):
         iocall(t, calls, "-b", 8 << 20, *options)
+    iocall(t, "v", "-b", 4 << 20, "-v", 1024)
 
 
 @case

@@ -126,10 +126,7 @@ def open_early(t, server):
     """A client that has made one request before anything was traced, and waits."""
     client = t.gated(python_client(server, "midstream", 3))
     client.tell()
-    deadline = time.monotonic() + 10
-    while "ready" not in client.stderr() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    check("ready" in client.stderr(), "the client did not get its first answer")
+    client.wait_ready()
     return client
 
 

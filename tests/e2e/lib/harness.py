@@ -45,6 +45,14 @@ class Process:
         self.tell()
         self._popen.stdin.close()
 
+    def wait_ready(self, seconds=20):
+        """Wait until it has written "ready" to stderr."""
+        deadline = time.monotonic() + seconds
+        while "ready\n" not in self.stderr():
+            if self.poll() is not None or time.monotonic() > deadline:
+                raise Failure(f"not ready: {self.argv}\n{self.stderr()}")
+            time.sleep(0.01)
+
     def wait(self, timeout=60):
         """Exit status, -n after signal n. A process that does not end fails the case."""
         try:

@@ -6,7 +6,9 @@ usage: client.py KIND ADDRESS PORT [COUNT]
   keepalive   COUNT requests on one connection of http.client
   threads     COUNT threads, a connection and one POST each
   pipelined   COUNT requests written in one go, then the responses
-  midstream   one request, "ready" on stdout, a line from stdin, COUNT more on the same connection
+  midstream   one request, "ready" on stderr, a line from stdin, COUNT more on the same connection
+  flood       COUNT large responses, "ready" on stderr, a line from stdin, then on the same
+              connection a small one, a second's rest, and three more
   trailers    one chunked request with trailers, written a byte a time
   tunnels     CONNECT, and an upgrade on another connection; HTTP-looking bytes follow that are none
   half_close  one HTTP/1.0 request, shutdown of the sending side, then the response to its end
@@ -21,6 +23,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from pattern import pattern, sha  # noqa: E402
@@ -108,6 +111,18 @@ def midstream(address, port, count):
     sys.stdin.readline()
     for i in range(count):
         exchange(connection, "POST", f"/echo?after{i}", b"after %d" % i)
+
+
+def flood(address, port, count):
+    connection = connect(address, port)
+    for i in range(count):
+        exchange(connection, "GET", f"/bytes/2097152?{i}")
+    print("ready", file=sys.stderr, flush=True)
+    sys.stdin.readline()
+    exchange(connection, "GET", "/bytes/10")
+    time.sleep(1)
+    for i in range(3):
+        exchange(connection, "GET", f"/bytes/11?{i}")
 
 
 def trailers(address, port, _count):
