@@ -57,8 +57,6 @@ end
 function Btf:index(wanted)
   local types, words = self.types, self.words
   local starts = ffi.new("uint32_t[?]", words / 3 + 1)
-  local lengths = {}
-  for name in pairs(wanted) do lengths[#name] = true end
   local at, id = 0, 1
   while at < words do
     local name_offset, info = types[at], types[at + 1]

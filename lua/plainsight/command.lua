@@ -9,7 +9,7 @@ local C = ffi.C
 local Command = {}
 Command.__index = Command
 
-local PR_SET_PDEATHSIG, SIGKILL = 1, 9
+local PR_SET_PDEATHSIG, SIGKILL, X_OK = 1, 9, 1
 
 --- In the child: wait for the gate, then become the command.
 local function run(argv, gate, report)
@@ -22,7 +22,17 @@ local function run(argv, gate, report)
   C.execvp(argv[1], words)
   local errno = ffi.new("int[1]", ffi.errno())
   C.write(report, errno, 4)
-  C._exit(anchor and 127 or 127)
+  C._exit(anchor and 1 or 1)
+end
+
+--- Where execvp will find a program (environ(7), PATH); nil when it will not.
+function _M.find(name)
+  if name:find("/", 1, true) then return C.access(name, X_OK) == 0 and name or nil end
+  for directory in ((os.getenv("PATH") or "/usr/bin:/bin") .. ":"):gmatch("([^:]*):") do
+    local path = (directory == "" and "." or directory) .. "/" .. name
+    if C.access(path, X_OK) == 0 then return path end
+  end
+  return nil
 end
 
 --- Fork the process that will run argv; it waits for start().
@@ -52,8 +62,7 @@ function Command:start()
   local text = sys.read_all(self.report) -- closed by exec, written to when exec fails
   C.close(self.report)
   if #text < 4 then return true end
-  sys.wait(self.pid)
-  self.status = 127
+  self.status = sys.wait(self.pid)
   local errno = ffi.cast("const int *", text)[0]
   return nil, ("cannot run %s: %s"):format(self.name, sys.strerror(errno))
 end

@@ -46,8 +46,8 @@ local function compile_and_load(file, cflags, programs)
     if not fd then
       if log and os.getenv("PLAINSIGHT_DEBUG") then io.stderr:write(log) end
       local reason = log and log:match("([^\n]+)\n[^\n]*processed") or ""
-      return ("error %s%s (PLAINSIGHT_DEBUG=1 shows the verifier's log)"):format(why, reason ~= "" and ": " .. reason or ""),
-        {}
+      if reason ~= "" then why = why .. ": " .. reason end
+      return ("error %s (PLAINSIGHT_DEBUG=1 shows the verifier's log)"):format(why), {}
     end
     lines[#lines + 1], fds[#fds + 1] = "prog " .. program.name, fd
   end

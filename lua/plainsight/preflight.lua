@@ -44,7 +44,7 @@ local function check_kernel()
   end
   local lockdown = paths.read("/sys/kernel/security/lockdown") or ""
   if lockdown:find("[confidentiality]", 1, true) then
-    return nil, "kernel lockdown is in confidentiality mode, which forbids reading memory from BPF: boot with lockdown=integrity"
+    return nil, "kernel lockdown in confidentiality mode keeps BPF from reading memory: boot with lockdown=integrity"
   end
   return true
 end

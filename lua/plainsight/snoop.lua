@@ -15,12 +15,13 @@ local writer = require "plainsight.output.writer"
 local _M = {}
 local C = ffi.C
 
-local EXIT_OK, EXIT_FAILURE, EXIT_USAGE = 0, 1, 2
+-- 127: what a shell gives for a command that it does not find.
+local EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_FOUND = 0, 1, 2, 127
 local EPOLLIN, EPOLLET, EPOLL_CTL_ADD = 1, 0x80000000, 1
 
--- How long to sleep after a drain, so that the kernel need not wake us for every record. A ring
--- that is small for what can come in that time is read more often.
-local SLEEP_MAX_MS, SLEEP_MS_PER_MIB = 10, 1
+-- How long to sleep after a drain, so that the kernel need not wake us for every record. Longer
+-- sleeps save little more, and a burst on loopback (2 GB/s) would fill the ring meanwhile.
+local SLEEP_MS = 2
 -- While nothing happens, and while records wait for others.
 local IDLE_MS, WAITING_MS = 1000, 20
 -- What COMMAND has after Ctrl-C before it is left alone.
@@ -31,7 +32,6 @@ Session.__index = Session
 
 local function say(tool, message) io.stderr:write(tool.name, ": ", message, "\n") end
 
---- --- set-up ------------------------------------------------------------
 
 local function open_epoll(fds)
   local epfd = C.epoll_create1(0x80000)
@@ -46,7 +46,7 @@ end
 
 --- Compile, attach, let COMMAND run.
 function Session:start()
-  local opts, err, ok = self.opts, nil, nil
+  local opts, ok, err = self.opts
   self.signal_fd, err = sys.signal_fd({ sys.signals.INT, sys.signals.TERM, sys.signals.HUP, sys.signals.PIPE,
     sys.signals.CHLD })
   if not self.signal_fd then return nil, err end
@@ -78,8 +78,6 @@ function Session:announce()
     "the whole host"
   say(self.tool, ("tracing %s by %ss; Ctrl-C ends"):format(what, self.probes.attach_kind))
 end
-
---- --- the loop -----------------------------------------------------------
 
 --- Print what is ready. Returns how many exchanges, or nil when output ended.
 function Session:drain()
@@ -122,7 +120,6 @@ end
 function Session:loop()
   local opts = self.opts
   local events = ffi.new("struct ps_epoll_event[4]")
-  local sleep_ms = math.max(1, math.min(SLEEP_MAX_MS, opts.ring_mib * SLEEP_MS_PER_MIB))
   if opts.duration_s then
     self.deadline_ns = sys.monotonic_ns() + ffi.cast("uint64_t", opts.duration_s * 1e9)
   end
@@ -131,15 +128,13 @@ function Session:loop()
     if not printed then return nil end
     self:on_signals()
     if self:is_over() then return true end
-    C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(sleep_ms, self.deadline_ns))
+    C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(SLEEP_MS, self.deadline_ns))
     if printed == 0 then
       local wait_ms = self.capture:waiting() and WAITING_MS or IDLE_MS
       C.epoll_wait(self.epfd, events, 4, until_deadline(wait_ms, self.deadline_ns))
     end
   end
 end
-
---- --- the end ------------------------------------------------------------
 
 --- COMMAND and the tool end together.
 function Session:end_command()
@@ -184,8 +179,6 @@ function Session:finish(output_open)
   return EXIT_OK
 end
 
---- --- entry --------------------------------------------------------------
-
 local function formatter(opts)
   local name = opts.json and "json" or opts.verbose and "verbose" or "text"
   local module = require("plainsight.output." .. name)
@@ -196,6 +189,9 @@ end
 local function run(tool, opts)
   local ok, err = preflight.check(opts)
   if not ok then return nil, err end
+  if opts.command and not command.find(opts.command[1]) then
+    return nil, ("%s: command not found"):format(opts.command[1]), EXIT_NOT_FOUND
+  end
   local self = setmetatable({ tool = tool, opts = opts, printed = 0, format = formatter(opts) }, Session)
   self.json_loss = require("plainsight.output.json").loss
   self.writer, err = writer.open(opts.output)
@@ -203,7 +199,7 @@ local function run(tool, opts)
   ok, err = self:start()
   if not ok then
     if self.command then self.command:abandon() end
-    return nil, err, self.command and self.command.status == 127 and 127 or nil
+    return nil, err
   end
   local output_open = self:loop()
   self:end_command()

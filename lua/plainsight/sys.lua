@@ -21,6 +21,7 @@ unsigned geteuid(void);
 void _exit(int status);
 int execvp(const char *file, char *const argv[]);
 int kill(pid_t pid, int sig);
+int access(const char *path, int mode);
 pid_t waitpid(pid_t pid, int *status, int options);
 int prctl(int option, ...);
 int pipe2(int fds[2], int flags);
@@ -84,8 +85,8 @@ function _M.clock_offset_ns() return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_M
 
 --- Lift the limit on locked memory: before Linux 5.11 BPF maps count against it.
 function _M.unlimit_memlock()
-  local RLIMIT_MEMLOCK, unlimited = 8, ffi.new("struct ps_rlimit", { ffi.cast("uint64_t", -1), ffi.cast("uint64_t", -1) })
-  C.setrlimit(RLIMIT_MEMLOCK, unlimited)
+  local RLIMIT_MEMLOCK, infinity = 8, ffi.cast("uint64_t", -1)
+  C.setrlimit(RLIMIT_MEMLOCK, ffi.new("struct ps_rlimit", { infinity, infinity }))
 end
 
 --- Block signals and return a descriptor that delivers them.
