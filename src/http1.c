@@ -21,6 +21,7 @@ enum {
 	START_SLACK = 65536 /* a start line may be over the limit by this much */
 };
 
+/* Each thread keeps some messages, with buffers of modest size, for its next connections. */
 static _Thread_local struct http1_message *pool;
 static _Thread_local int pool_len;
 

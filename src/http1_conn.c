@@ -30,6 +30,11 @@
  * answer says which protocol they belong to (RFC 9110 9.3.6, 7.8): the caller
  * keeps them, as it does with a response that waits for its request.
  *
+ * A response with no request may answer a HEAD: see response_without_body().
+ *
+ * When bytes were lost between chunks nobody knows how many of the body are
+ * missing: PS_BODY_GAP with gap_bytes 0, and PS_MESSAGE_LOST_TAIL.
+ *
  * Times of a response are those of the final one; its wire_bytes count the 1xx
  * before it. Empty lines before a start line (RFC 9112 2.2) count as skipped.
  */
@@ -110,6 +115,7 @@ struct http1_conn {
 	bool after_gap; /* the doubt comes from a gap or a parse error */
 };
 
+/* Each thread keeps some exchanges for its next connections. */
 static _Thread_local struct exchange *pool;
 static _Thread_local int pool_len;
 
@@ -304,6 +310,9 @@ static void messages_lost(struct http1_conn *conn, int d)
 	conn->requests_lost |= requests;
 	conn->responses_lost |= responses;
 	conn->after_gap = true;
+	/* the answer to an Upgrade may be among what was lost; bytes of another protocol would be told from requests */
+	if (responses && conn->hold != NULL && !http1_method_is(conn->hold->request, "CONNECT"))
+		conn->hold = NULL;
 }
 
 static void place_lost(struct http1_conn *conn, int d, bool by_gap)
@@ -592,7 +601,7 @@ static void response_head(struct http1_conn *conn, int d)
 	struct direction *dir = &conn->dir[d];
 	struct exchange *ex = dir->exchange;
 	uint16_t status = ex->response->pub.status;
-	bool asked = ex->pub.flags & PS_EXCHANGE_REQUEST;
+	bool asked = ex->request != NULL; /* even if the rest of the request's head was lost */
 	bool tunnel = status == 101 || (asked && status / 100 == 2 && http1_method_is(ex->request, "CONNECT"));
 
 	if (status < 200 && !tunnel) {
@@ -614,6 +623,17 @@ static void response_head(struct http1_conn *conn, int d)
 	message_over(conn, d);
 }
 
+/* What begins with the first byte of data, when a whole line of it is there. */
+static enum http1_kind start_line_kind(const uint8_t *data, size_t len)
+{
+	const uint8_t *lf = memchr(data, '\n', len);
+	size_t line = lf != NULL ? (size_t)(lf - data) : 0;
+
+	if (line > 0 && data[line - 1] == '\r')
+		line--;
+	return line > 0 ? http1_line_kind((const char *)data, line) : HTTP1_NEITHER;
+}
+
 /*
  * A response with no request may answer a HEAD. When the first byte of what
  * its fields announce as body begins a call and is a status line, there was no
@@ -622,13 +642,9 @@ static void response_head(struct http1_conn *conn, int d)
 static void response_without_body(struct http1_conn *conn, int d, const uint8_t *data, size_t len)
 {
 	struct direction *dir = &conn->dir[d];
-	const uint8_t *lf;
 
 	dir->body_at_call = false;
-	if (len < 12 || memcmp(data, "HTTP/1.", 7) != 0)
-		return;
-	lf = memchr(data, '\n', len);
-	if (lf == NULL || http1_line_kind((const char *)data, (size_t)(lf - data)) != HTTP1_RESPONSE)
+	if (len < 7 || memcmp(data, "HTTP/1.", 7) != 0 || start_line_kind(data, len) != HTTP1_RESPONSE)
 		return;
 	http1_no_body(&dir->parser);
 	message_over(conn, d);
@@ -684,13 +700,12 @@ static void start_line_read(struct http1_conn *conn, int d)
 	}
 }
 
-static size_t skip_blank_lines(struct http1_conn *conn, const uint8_t *data, size_t len)
+static size_t blank_span(const uint8_t *data, size_t len)
 {
 	size_t n = 0;
 
 	while (n < len && (data[n] == '\r' || data[n] == '\n'))
 		n++;
-	conn->stats.skipped_bytes += n;
 	return n;
 }
 
@@ -720,8 +735,9 @@ static size_t feed_message(struct http1_conn *conn, int d, const struct http1_co
 	struct http1_result r;
 
 	if (dir->parser.state == HTTP1_AT_START && dir->parser.head_bytes == 0) {
-		size_t blank = skip_blank_lines(conn, data, len);
+		size_t blank = blank_span(data, len);
 
+		conn->stats.skipped_bytes += blank;
 		if (blank > 0)
 			return blank;
 		pub->first_ts_ns = ctx->ts_ns;
@@ -754,9 +770,9 @@ static size_t feed_between(struct http1_conn *conn, int d, const uint8_t *data, 
 {
 	struct direction *dir = &conn->dir[d];
 	struct http1_message *message;
-	size_t blank;
+	size_t blank = blank_span(data, len);
 
-	blank = skip_blank_lines(conn, data, len);
+	conn->stats.skipped_bytes += blank;
 	if (blank > 0)
 		return blank;
 	message = http1_message_new();
@@ -773,14 +789,12 @@ static size_t feed_between(struct http1_conn *conn, int d, const uint8_t *data, 
 static size_t feed_lost(struct http1_conn *conn, int d, const uint8_t *data, size_t len, bool begins_call)
 {
 	struct direction *dir = &conn->dir[d];
-	const uint8_t *lf = begins_call ? memchr(data, '\n', len) : NULL;
-	size_t line = lf ? (size_t)(lf - data) : 0;
+	size_t blank = begins_call ? blank_span(data, len) : len;
 
-	if (line > 0 && data[line - 1] == '\r')
-		line--;
-	if (line > 0 && kind_fits(conn, d, http1_line_kind((const char *)data, line))) {
+	if (kind_fits(conn, d, start_line_kind(data + blank, len - blank))) {
 		dir->place = PLACE_BETWEEN;
-		return 0;
+		conn->stats.skipped_bytes += blank;
+		return blank;
 	}
 	conn->stats.skipped_bytes += len;
 	dir->skipped += len;

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How fast src/http1*.c is: exchanges and bytes per second on one core.
+ * Each line is one shape of traffic, fed in calls as applications make them.
+ */
+#include "../../src/http1_conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SECONDS_NS = 1000000000, RUN_NS = 700000000, BATCH = 256 };
+
+struct shape {
+	const char *name;
+	const char *request;
+	const char *response_head;
+	size_t body_bytes; /* of the response, after its head */
+	size_t call_bytes; /* largest call */
+};
+
+static const char small_request[] = "GET /index.html HTTP/1.1\r\nHost: example.test\r\n\r\n";
+static const char small_response[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+
+static const char browser_request[] =
+    "GET /static/js/app.4f2a.js HTTP/1.1\r\n"
+    "Host: www.example.test\r\n"
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+    "Accept: */*\r\n"
+    "Accept-Language: en-US,en;q=0.5\r\n"
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Referer: https://www.example.test/account/orders?page=3\r\n"
+    "Connection: keep-alive\r\n"
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes\r\n"
+    "Sec-Fetch-Dest: script\r\n"
+    "Sec-Fetch-Mode: no-cors\r\n"
+    "Sec-Fetch-Site: same-origin\r\n"
+    "\r\n";
+static const char browser_response[] = "HTTP/1.1 200 OK\r\n"
+				       "Server: nginx\r\n"
+				       "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+				       "Content-Type: application/javascript\r\n"
+				       "Content-Length: 1024\r\n"
+				       "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+				       "Connection: keep-alive\r\n"
+				       "ETag: \"65920080-400\"\r\n"
+				       "Cache-Control: max-age=3600\r\n"
+				       "Accept-Ranges: bytes\r\n"
+				       "\r\n";
+static const char large_response[] = "HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n";
+
+static const struct shape shapes[] = {
+    {"small", small_request, small_response, 2, 65536},
+    {"browser, 1 KiB", browser_request, browser_response, 1024, 65536},
+    {"download, 16 MiB", small_request, large_response, 16777216, 65536},
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * SECONDS_NS + (uint64_t)ts.tv_nsec;
+}
+
+static void feed(struct http1_conn *conn, int direction, const uint8_t *data, size_t len, size_t call_bytes)
+{
+	static const struct ps_process process = {.tgid = 1};
+	const struct http1_context ctx = {.ts_ns = 1, .process = &process};
+
+	for (size_t i = 0; i < len; i += call_bytes) {
+		size_t piece = len - i < call_bytes ? len - i : call_bytes;
+
+		if (http1_conn_data(conn, direction, &ctx, data + i, piece) != piece)
+			abort();
+	}
+}
+
+static void run(const struct shape *shape)
+{
+	const struct http1_limits limits = {.head_bytes_max = 65536, .body_bytes_max = 4096, .pipeline_max = 64};
+	struct http1_conn *conn = http1_conn_new(&limits, false);
+	size_t request_len = strlen(shape->request);
+	size_t head_len = strlen(shape->response_head);
+	size_t response_len = head_len + shape->body_bytes;
+	uint8_t *response = malloc(response_len);
+	uint64_t batch = shape->body_bytes > 65536 ? 1 : BATCH;
+	uint64_t begin, elapsed, exchanges = 0, paired = 0;
+	const struct ps_exchange *ex;
+
+	if (response == NULL || conn == NULL)
+		abort();
+	memcpy(response, shape->response_head, head_len);
+	memset(response + head_len, 'x', shape->body_bytes);
+	begin = now_ns();
+	do {
+		for (uint64_t i = 0; i < batch; i++) {
+			feed(conn, PS_IN, (const uint8_t *)shape->request, request_len, shape->call_bytes);
+			feed(conn, PS_OUT, response, response_len, shape->call_bytes);
+			while ((ex = http1_conn_next(conn)) != NULL)
+				paired += ex->response.status == 200;
+			exchanges++;
+		}
+		elapsed = now_ns() - begin;
+	} while (elapsed < RUN_NS);
+	if (paired != exchanges)
+		abort();
+	printf("%-18s %10.0f exchanges/s %10.1f MB/s\n", shape->name, (double)exchanges * 1e9 / (double)elapsed,
+	       (double)(exchanges * (request_len + response_len)) * 1e3 / (double)elapsed);
+	http1_conn_free(conn);
+	free(response);
+}
+
+int main(void)
+{
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		run(&shapes[i]);
+	return 0;
+}
