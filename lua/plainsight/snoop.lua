@@ -118,6 +118,9 @@ end
 
 --- Until something ends the run. Returns true, or nil when output ended.
 function Session:loop()
+  -- What is live is small and what is printed becomes garbage at once: a short pause between
+  -- collections keeps memory flat and costs little.
+  collectgarbage("setpause", 110)
   local opts = self.opts
   local events = ffi.new("struct ps_epoll_event[4]")
   if opts.duration_s then
