@@ -5,6 +5,7 @@ from pattern import pattern, sha
 from scenario import both_sides, client_log, of_side, python_client, traced
 from servers import PythonServer
 from tap import case, equal
+from truth import compare
 
 MIB = 1 << 20
 
@@ -27,6 +28,18 @@ def download_20_mebibytes(t):
     argv = ["curl", "-s", "-o", "/dev/null", f"{server.url}/bytes/{20 * MIB}"]
     # Loopback is faster than any reader: room for all of it, twice.
     both_sides(t, server, argv, 1, options=["--ring-size", 64])
+
+
+@case
+def download_100_mebibytes(t):
+    """100 MiB at the client, most of it not kept: every byte counted, no gap where nothing was lost"""
+    server, size = PythonServer(t), 100 * MIB
+    client = t.gated(["curl", "-s", "-o", "/dev/null", f"{server.url}/bytes/{size}"])
+    tool = t.snoop("--max-body", "64k", "--ring-size", 128, pids=[client])
+    client.release()
+    client.done()
+    kept = {"response_captured": 65536, "response_sha": sha(pattern(65536)), "response_state": "truncated"}
+    compare([{**truth, **kept} for truth in server.mirrored(1, pid=client.pid)], tool.interrupt())
 
 
 @case

@@ -47,7 +47,7 @@ def command_not_found(t):
 
 @case
 def command_streams(t):
-    """COMMAND keeps standard input, output, environment and working directory"""
+    """COMMAND keeps its output streams, environment and working directory"""
     script = 'echo "$E2E $(pwd)"; echo to-stderr >&2'
     tool = t.snoop(command=["/usr/bin/env", "E2E=kept", "/bin/sh", "-c", script])
     tool.finish()

@@ -17,9 +17,12 @@ TRUE = ["/bin/true"]
 
 
 def copy_of_tree(t):
-    """The tree as it is now, without history, in the scratch directory."""
+    """What the tool needs to run from a checkout, in the scratch directory."""
     copy = t.path("tree")
-    shutil.copytree(TREE, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "e2e", ".cache"))
+    for directory in ("lua", "probes", "src", "tools"):
+        shutil.copytree(os.path.join(TREE, directory), os.path.join(copy, directory))
+    os.mkdir(os.path.join(copy, "build"))
+    shutil.copy(os.path.join(TREE, "build", "libplainsight.so"), os.path.join(copy, "build"))
     return copy
 
 

@@ -22,8 +22,8 @@ _GATE = 'if [ -n "$1" ]; then echo $$ >"$1/cgroup.procs"; fi; shift; read go; ex
 class Process:
     """A child process with its output in files. It leads a session of its own."""
 
-    def __init__(self, argv, base, stdin=subprocess.DEVNULL, stdout=None, env=None):
-        self.argv = argv
+    def __init__(self, argv, name, base, stdin=subprocess.DEVNULL, stdout=None, env=None):
+        self.argv, self.name = argv, name
         self.stdout_path, self._stderr_path = base + ".out", base + ".err"
         out = stdout if stdout is not None else open(self.stdout_path, "wb")
         with open(self._stderr_path, "wb") as err:
@@ -111,7 +111,8 @@ class Case:
     def spawn(self, argv, label=None, **options):
         """Start a process now."""
         argv = [str(word) for word in argv]
-        process = Process(argv, self.path(label or os.path.basename(argv[0])), **options)
+        name = label or os.path.basename(argv[0])
+        process = Process(argv, name, self.path(name), **options)
         self._processes.append(process)
         return process
 
@@ -144,7 +145,7 @@ class Case:
         lines = []
         for process in self._processes:
             for line in process.stderr().splitlines()[-6:]:
-                lines.append(f"stderr of {os.path.basename(process.argv[0])} {process.pid}: {line[:300]}")
+                lines.append(f"stderr of {process.name} {process.pid}: {line[:300]}")
         return lines
 
     def close(self):
