@@ -34,15 +34,31 @@ enum {
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
 	NR_SHUTDOWN = 48,
-	NR_SPLICE = 275
+	NR_SPLICE = 275,
+	NR_RECVMMSG = 299,
+	NR_SENDMMSG = 307,
+	NR_PREADV2 = 327,
+	NR_PWRITEV2 = 328
 };
 
-enum { MESSAGE_PEEK = 2, MESSAGE_OOB = 1, SHUT_READ_ONLY = 0 };
-enum { USER_CODE_SEGMENT_32 = 0x23 };
+/* 32-bit system call numbers (arch/x86/entry/syscalls/syscall_32.tbl): counted only. */
+enum {
+	NR32_READ = 3,
+	NR32_WRITE = 4,
+	NR32_SOCKETCALL = 102,
+	NR32_READV = 145,
+	NR32_WRITEV = 146,
+	NR32_SENDTO = 369,
+	NR32_RECVMSG = 372
+};
+
+enum { MESSAGE_OOB = 1, MESSAGE_PEEK = 2, MESSAGE_TRUNC = 0x20, MESSAGE_ERRQUEUE = 0x2000, SHUT_READ_ONLY = 0 };
+enum { MESSAGE_NOT_STREAM = MESSAGE_OOB | MESSAGE_PEEK | MESSAGE_ERRQUEUE };
+enum { STATUS_COMPAT = 2 }; /* TS_COMPAT in thread_info.status: the task is in a 32-bit system call */
 enum { IOV_MAX_COUNT = 1024 }; /* UIO_MAXIOV */
 
 /* Where struct user_msghdr, a user-space ABI, has its vector (include/linux/socket.h). */
-enum { MSGHDR_IOV = 16, MSGHDR_IOVLEN = 24 };
+enum { MSGHDR_IOV = 16, MSGHDR_IOVLEN = 24, MMSGHDR_LEN = 56, MMSGHDR_SIZE = 64 };
 
 enum { PIECES_FIRST = 2, PIECES_MORE = 32, PREFIX_BUFFERS = 8, UNDECIDED_CALLS_MAX = 64 };
 
@@ -50,11 +66,40 @@ enum { PIECES_FIRST = 2, PIECES_MORE = 32, PREFIX_BUFFERS = 8, UNDECIDED_CALLS_M
 BPF_HASH(active_calls, u64, struct io_call, 4096);
 
 /* The programs that go on with a call in active_calls, by enum continuation. */
-BPF_PROG_ARRAY(continuations, 2);
-enum continuation { CONTINUE_NONE = -1, CONTINUE_COPY = 0, CONTINUE_JUDGE = 1 };
+BPF_PROG_ARRAY(continuations, 3);
+enum continuation { CONTINUE_NONE = -1, CONTINUE_COPY = 0, CONTINUE_JUDGE = 1, CONTINUE_MESSAGES = 2 };
+
+/* From process and kind to how often it did what the probes cannot follow. Read by user space at exit. */
+BPF_HASH(invisible, struct ps_invisible_key, struct ps_invisible_calls, 1024);
 
 /* Entry 0 stays zero: the value that new entries of `conns` begin with (too large for the stack). */
 BPF_ARRAY(zero_conn, struct ps_conn, 1);
+
+/* --- where the bytes of a call are --------------------------------------- */
+
+/* ssize_t read(int fd, void *buf, size_t count), write, recvfrom, sendto: one buffer. */
+static __always_inline void one_buffer(struct io_call *call, u64 base, u64 len)
+{
+	call->base = base;
+	call->left = len;
+}
+
+/* ssize_t readv(int fd, const struct iovec *iov, int count), writev */
+static __always_inline void vector(struct io_call *call, u64 iov, u64 count)
+{
+	call->iov = iov;
+	call->iov_left = count > IOV_MAX_COUNT ? IOV_MAX_COUNT : count;
+}
+
+/* ssize_t recvmsg(int fd, struct msghdr *msg, int flags), sendmsg */
+static __always_inline void vector_of_message(struct io_call *call, u64 msghdr)
+{
+	u64 iov = 0, count = 0;
+
+	bpf_probe_read_user(&iov, sizeof(iov), (const void *)(msghdr + MSGHDR_IOV));
+	bpf_probe_read_user(&count, sizeof(count), (const void *)(msghdr + MSGHDR_IOVLEN));
+	vector(call, iov, count);
+}
 
 /* --- copying ------------------------------------------------------------ */
 
@@ -83,7 +128,7 @@ static __always_inline bool copy_piece(struct io_call *call, struct ps_conn *con
 
 	if (!next_buffer(call))
 		return false;
-	len = call->left < call->remaining ? call->left : call->remaining;
+	len = call->left < call->in_message ? call->left : call->in_message;
 	if (len > PIECE_MAX)
 		len = PIECE_MAX;
 	if (len == 0)
@@ -92,6 +137,7 @@ static __always_inline bool copy_piece(struct io_call *call, struct ps_conn *con
 	call->pos += len;
 	call->base += len;
 	call->left -= len;
+	call->in_message -= len;
 	call->remaining -= len;
 	return call->remaining > 0;
 }
@@ -102,6 +148,27 @@ static __always_inline void give_up(struct io_call *call, struct ps_conn *conn, 
 	call->flags |= flag;
 	count_loss(cause, call->remaining);
 	emit_bare(call, conn, PS_EVENT_DATA, call->remaining);
+}
+
+/*
+ * Step to the next message of sendmmsg or recvmmsg when the current one is used
+ * up. Returns false when there is none. struct mmsghdr { struct msghdr; u32 len; }
+ */
+static __always_inline bool next_message(struct io_call *call)
+{
+	u32 len = 0;
+
+	if (call->in_message)
+		return true;
+	if (!call->messages_left)
+		return false;
+	vector_of_message(call, call->messages);
+	bpf_probe_read_user(&len, sizeof(len), (const void *)(call->messages + MMSGHDR_LEN));
+	call->messages += MMSGHDR_SIZE;
+	call->messages_left--;
+	call->in_message = len;
+	call->left = 0;
+	return true;
 }
 
 /* Keep the call for the program that continues it. Returns false, with the rest counted as lost, when there is no room. */
@@ -131,7 +198,7 @@ int copy_more(struct pt_regs *ctx)
 		goto done;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < PIECES_MORE; i++) {
-		if (!copy_piece(call, conn))
+		if (!next_message(call) || !copy_piece(call, conn))
 			break;
 	}
 	if (i == PIECES_MORE)
@@ -191,7 +258,7 @@ static __always_inline u32 gather_prefix(struct ps_conn *conn, const struct io_c
 	for (int i = 0; i < PREFIX_BUFFERS && have < INFER_BYTES; i++) {
 		if (!next_buffer(&call))
 			break;
-		len = call.left < call.remaining ? call.left : call.remaining;
+		len = call.left < call.in_message ? call.left : call.in_message;
 		if (len > INFER_BYTES)
 			len = INFER_BYTES;
 		if (len == 0)
@@ -200,7 +267,7 @@ static __always_inline u32 gather_prefix(struct ps_conn *conn, const struct io_c
 		if (bpf_probe_read_user(conn->prefix[d] + have, len, (const void *)call.base))
 			break;
 		have += len;
-		call.remaining -= len;
+		call.in_message -= len;
 		call.left = 0;
 	}
 	conn->prefix_len[d] = have < INFER_BYTES ? have : INFER_BYTES;
@@ -230,6 +297,7 @@ int judge(struct pt_regs *ctx)
 		emit_unix_path(call, conn);
 	conn->reported = 1;
 	continuations.call(ctx, CONTINUE_COPY);
+	give_up(call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
 done:
 	active_calls.delete(&id);
 	return 0;
@@ -274,10 +342,10 @@ static __always_inline void on_direction_end(struct io_call *call, struct ps_con
 }
 
 /*
- * ret bytes moved on fd; call says in which direction and where they are.
- * Returns which program has to go on.
+ * ret bytes moved on call->fd in call->direction: find the connection and the
+ * position. Returns NULL when there is nothing to copy.
  */
-static __always_inline enum continuation on_io(struct io_call *call, long ret)
+static __always_inline struct ps_conn *locate(struct io_call *call, long ret)
 {
 	struct socket_ref ref = socket_of_fd(call->fd);
 	struct ps_conn *conn;
@@ -285,17 +353,17 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 	u64 end;
 
 	if (!ref.sock)
-		return CONTINUE_NONE;
+		return 0;
 	conn = conn_of_socket(&ref);
 	if (!conn || conn->verdict == PS_VERDICT_IGNORE)
-		return CONTINUE_NONE;
+		return 0;
 	call->ts_ns = bpf_ktime_get_ns();
 	call->sock = ref.sock;
 	call->flags |= (conn->kernel_pos ? PS_EVENT_KERNEL_POS : 0) | (conn->midstream ? PS_EVENT_MIDSTREAM : 0);
 	if (ret == 0) {
 		if (call->direction == PS_IN && call->left + call->iov_left > 0)
 			on_direction_end(call, conn, &ref);
-		return CONTINUE_NONE;
+		return 0;
 	}
 	if (!conn->seen[d])
 		conn_first_call(conn, ref.sock, call->direction, ret);
@@ -304,7 +372,25 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 	call->pos = end > ret ? end - ret : 0;
 	call->other_pos = relative_end(conn, ref.sock, !d);
 	call->remaining = ret;
-	if (call->flags & PS_EVENT_NO_BUFFER) {
+	return conn;
+}
+
+/* The bytes were never in a buffer of the process, or are not any more. */
+static __always_inline bool has_no_buffer(const struct io_call *call, const struct ps_conn *conn)
+{
+	return (call->flags & PS_EVENT_NO_BUFFER) ||
+	       ((call->flags & PS_EVENT_DISCARDED) && conn->local.family != PS_FAMILY_UNIX);
+}
+
+/* ret bytes moved on call->fd. Returns which program has to go on. */
+static __always_inline enum continuation on_io(struct io_call *call, long ret)
+{
+	struct ps_conn *conn = locate(call, ret);
+
+	if (!conn)
+		return CONTINUE_NONE;
+	call->in_message = ret;
+	if (has_no_buffer(call, conn)) {
 		if (conn->verdict == PS_VERDICT_HTTP)
 			give_up(call, conn, PS_LOSS_NO_BUFFER, 0);
 		return CONTINUE_NONE;
@@ -316,6 +402,37 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 	return CONTINUE_NONE;
 }
 
+/*
+ * sendmmsg or recvmmsg returned: messages_left messages moved. How many bytes
+ * that were has to be added up first.
+ */
+int copy_messages(struct pt_regs *ctx)
+{
+	u64 id = bpf_get_current_pid_tgid(), total = 0;
+	struct io_call *call = active_calls.lookup(&id);
+	struct ps_conn *conn;
+	u32 len;
+
+	if (!call)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < IOV_MAX_COUNT; i++) {
+		if (i >= call->messages_left)
+			break;
+		len = 0;
+		bpf_probe_read_user(&len, sizeof(len),
+				    (const void *)(call->messages + i * MMSGHDR_SIZE + MMSGHDR_LEN));
+		total += len;
+	}
+	conn = total ? locate(call, total) : 0;
+	if (conn) {
+		next_message(call);
+		continuations.call(ctx, conn->verdict == PS_VERDICT_HTTP ? CONTINUE_COPY : CONTINUE_JUDGE);
+	}
+	active_calls.delete(&id);
+	return 0;
+}
+
 /* --- system calls ------------------------------------------------------- */
 
 /* The part of struct pt_regs that holds a call's number and arguments, read in one go. */
@@ -323,28 +440,12 @@ struct call_regs {
 	u64 r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
 };
 
-/* ssize_t read(int fd, void *buf, size_t count), write, recvfrom, sendto: one buffer. */
-static __always_inline void one_buffer(struct io_call *call, u64 base, u64 len)
+/* What the flags of a receiving call mean for the copy. Returns false when it moves nothing of the stream. */
+static __always_inline bool receive_flags(struct io_call *call, u64 flags)
 {
-	call->base = base;
-	call->left = len;
-}
-
-/* ssize_t readv(int fd, const struct iovec *iov, int count), writev */
-static __always_inline void vector(struct io_call *call, u64 iov, u64 count)
-{
-	call->iov = iov;
-	call->iov_left = count > IOV_MAX_COUNT ? IOV_MAX_COUNT : count;
-}
-
-/* ssize_t recvmsg(int fd, struct msghdr *msg, int flags), sendmsg */
-static __always_inline void message(struct io_call *call, u64 msghdr)
-{
-	u64 iov = 0, count = 0;
-
-	bpf_probe_read_user(&iov, sizeof(iov), (const void *)(msghdr + MSGHDR_IOV));
-	bpf_probe_read_user(&count, sizeof(count), (const void *)(msghdr + MSGHDR_IOVLEN));
-	vector(call, iov, count);
+	if (call->direction == PS_IN && (flags & MESSAGE_TRUNC))
+		call->flags = PS_EVENT_DISCARDED;
+	return call->direction == PS_OUT || !(flags & MESSAGE_NOT_STREAM);
 }
 
 /* Fill call from the arguments. Returns false for calls that do not move data of interest. */
@@ -361,17 +462,19 @@ static __always_inline bool decode(struct io_call *call, const struct call_regs 
 		call->direction = PS_OUT; /* fallthrough */
 	case NR_RECVFROM:
 		one_buffer(call, regs->si, regs->dx);
-		return !(regs->r10 & (MESSAGE_PEEK | MESSAGE_OOB));
+		return receive_flags(call, regs->r10);
 	case NR_WRITEV:
+	case NR_PWRITEV2: /* sockets take it with offset -1 only, which means: like writev */
 		call->direction = PS_OUT; /* fallthrough */
 	case NR_READV:
+	case NR_PREADV2:
 		vector(call, regs->si, regs->dx);
 		return true;
 	case NR_SENDMSG:
 		call->direction = PS_OUT; /* fallthrough */
 	case NR_RECVMSG:
-		message(call, regs->si);
-		return !(regs->dx & (MESSAGE_PEEK | MESSAGE_OOB));
+		vector_of_message(call, regs->si);
+		return receive_flags(call, regs->dx);
 	case NR_SENDFILE: /* ssize_t sendfile(int out_fd, int in_fd, off_t *offset, size_t count) */
 		call->direction = PS_OUT;
 		call->flags = PS_EVENT_NO_BUFFER;
@@ -386,6 +489,71 @@ static __always_inline bool decode(struct io_call *call, const struct call_regs 
 	}
 	return false;
 }
+
+/* int sendmmsg(int fd, struct mmsghdr *msgvec, unsigned int vlen, int flags), recvmmsg: ret messages moved */
+static __always_inline enum continuation on_messages(struct io_call *call, const struct call_regs *regs, long ret)
+{
+	u64 id = bpf_get_current_pid_tgid();
+
+	call->fd = regs->di;
+	call->direction = regs->orig_ax == NR_SENDMMSG ? PS_OUT : PS_IN;
+	call->messages = regs->si;
+	call->messages_left = ret;
+	if (ret == 0 || !receive_flags(call, regs->r10))
+		return CONTINUE_NONE;
+	if (!active_calls.update(&id, call))
+		return CONTINUE_MESSAGES;
+	count_loss(PS_LOSS_TABLE_FULL, 0);
+	return CONTINUE_NONE;
+}
+
+/* --- what cannot be followed -------------------------------------------- */
+
+static __always_inline void count_invisible(u32 kind)
+{
+	struct ps_invisible_key key = {.tgid = bpf_get_current_pid_tgid() >> 32, .kind = kind};
+	struct ps_invisible_calls *seen = invisible.lookup(&key), first = {.calls = 1};
+
+	if (seen) {
+		__sync_fetch_and_add(&seen->calls, 1);
+		return;
+	}
+	bpf_get_current_comm(&first.comm, sizeof(first.comm));
+	if (invisible.insert(&key, &first))
+		count_loss(PS_LOSS_TABLE_FULL, 0);
+}
+
+/* A 32-bit system call: other numbers, other registers, other struct layouts. Counted when it is about a socket. */
+static __always_inline void on_compat_call(u64 nr, const struct pt_regs *user)
+{
+	u64 fd = 0;
+
+	if (nr != NR32_READ && nr != NR32_WRITE && nr != NR32_SOCKETCALL && nr != NR32_READV && nr != NR32_WRITEV &&
+	    (nr < NR32_SENDTO || nr > NR32_RECVMSG))
+		return;
+	READ_KERNEL(fd, (u64)user + __builtin_offsetof(struct pt_regs, bx));
+	if (nr == NR32_SOCKETCALL || socket_of_fd(fd).sock)
+		count_invisible(PS_INVISIBLE_COMPAT);
+}
+
+/* Operations of io_uring that are for sockets only (enum io_uring_op, a user-space ABI). */
+enum { URING_SENDMSG = 9, URING_RECVMSG = 10, URING_SEND = 26, URING_RECV = 27, URING_SEND_ZC = 47, URING_SENDMSG_ZC = 48 };
+
+/* raw tracepoint io_uring_submit_req(struct io_kiocb *req) */
+int io_uring_submit_req(struct bpf_raw_tracepoint_args *ctx)
+{
+	u8 opcode = 0;
+
+	if (!is_traced())
+		return 0;
+	READ_KERNEL(opcode, ctx->args[0] + OFF_IO_KIOCB_OPCODE);
+	if (opcode == URING_SEND || opcode == URING_RECV || opcode == URING_SENDMSG || opcode == URING_RECVMSG ||
+	    opcode == URING_SEND_ZC || opcode == URING_SENDMSG_ZC)
+		count_invisible(PS_INVISIBLE_IO_URING);
+	return 0;
+}
+
+/* --- where system calls return ------------------------------------------ */
 
 /* int shutdown(int fd, int how). TCP says so itself (inet_sock_set_state); AF_UNIX does not. */
 static __always_inline void on_shutdown(struct io_call *call, const struct call_regs *regs, long ret)
@@ -417,10 +585,12 @@ static __always_inline int on_syscall_exit(void *ctx, u64 user_regs, long ret)
 	if (ret < 0 || !is_traced())
 		return 0;
 	READ_KERNEL(regs, user_regs + __builtin_offsetof(struct pt_regs, r10));
-	if (regs.cs == USER_CODE_SEGMENT_32) /* other numbers, other struct layouts */
-		count_loss(PS_LOSS_COMPAT, 0);
+	if (read_u32(bpf_get_current_task() + OFF_TASK_STATUS) & STATUS_COMPAT)
+		on_compat_call(regs.orig_ax, (const struct pt_regs *)user_regs);
 	else if (regs.orig_ax == NR_SHUTDOWN)
 		on_shutdown(&call, &regs, ret);
+	else if (regs.orig_ax == NR_SENDMMSG || regs.orig_ax == NR_RECVMMSG)
+		next = on_messages(&call, &regs, ret);
 	else if (decode(&call, &regs))
 		next = on_io(&call, ret);
 	if (next != CONTINUE_NONE)
@@ -429,14 +599,27 @@ static __always_inline int on_syscall_exit(void *ctx, u64 user_regs, long ret)
 }
 
 #ifndef ATTACH_KPROBE
+/* Numbers up to 63 as a bitmap, the few others one by one; 32-bit numbers as well. */
+static __always_inline bool may_move_data(u64 nr)
+{
+	const u64 low = 1ULL << NR_READ | 1ULL << NR_WRITE | 1ULL << NR_READV | 1ULL << NR_WRITEV |
+			1ULL << NR_SENDFILE | 1ULL << NR_SENDTO | 1ULL << NR_RECVFROM | 1ULL << NR_SENDMSG |
+			1ULL << NR_RECVMSG | 1ULL << NR_SHUTDOWN | 1ULL << NR32_READ | 1ULL << NR32_WRITE;
+
+	if (nr < 64)
+		return (low >> nr) & 1;
+	return nr == NR_SPLICE || nr == NR_RECVMMSG || nr == NR_SENDMMSG || nr == NR_PREADV2 || nr == NR_PWRITEV2 ||
+	       nr == NR32_SOCKETCALL || nr == NR32_READV || nr == NR32_WRITEV ||
+	       (nr >= NR32_SENDTO && nr <= NR32_RECVMSG);
+}
+
 /* raw tracepoint sys_exit(struct pt_regs *regs, long ret) */
 int sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 nr = read_pointer(ctx->args[0] + __builtin_offsetof(struct pt_regs, orig_ax));
 
 	/* Every system call of the machine comes by here: turn away the others first. */
-	if (nr > NR_WRITE && nr != NR_READV && nr != NR_WRITEV && (nr < NR_SENDFILE || nr > NR_SHUTDOWN) &&
-	    nr != NR_SPLICE)
+	if (!may_move_data(nr))
 		return 0;
 	return on_syscall_exit(ctx, ctx->args[0], ctx->args[1]);
 }

@@ -27,7 +27,7 @@ int ioctl(int fd, unsigned long request, ...);
 ]]
 
 local NR_PERF_EVENT_OPEN, NR_BPF = 298, 321 -- x86-64
-local MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, RAW_TRACEPOINT_OPEN = 1, 2, 5, 17
+local MAP_LOOKUP, MAP_UPDATE, MAP_GET_NEXT_KEY, PROG_LOAD, RAW_TRACEPOINT_OPEN = 1, 2, 4, 5, 17
 local PERF_TYPE_TRACEPOINT, PERF_FLAG_FD_CLOEXEC = 2, 8
 local IOC_ENABLE, IOC_SET_BPF = 0x2400, 0x40042408
 local LOG_SIZE = 4 * 1024 * 1024
@@ -136,6 +136,13 @@ end
 --- Read a map entry into value. Returns true, or nil when there is none.
 function _M.map_lookup(map_fd, key, value)
   return map_elem(MAP_LOOKUP, map_fd, key, value) == 0 or nil
+end
+
+--- The key after previous (nil: the first) into key. Returns true, or nil at the end.
+function _M.map_next_key(map_fd, previous, key)
+  local attr = ffi.new("struct ps_bpf_map_elem")
+  attr.map_fd, attr.key, attr.value = map_fd, previous and address(previous) or 0, address(key)
+  return bpf(MAP_GET_NEXT_KEY, attr) == 0 or nil
 end
 
 --- Kernel release as a comparable number: 6.1.55 is 6001.

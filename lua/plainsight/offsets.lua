@@ -10,6 +10,7 @@ local NEEDED = {
   { "OFF_TASK_TGID", "task_struct", "tgid" },
   { "OFF_TASK_SIGNAL", "task_struct", "signal" },
   { "OFF_TASK_STACK", "task_struct", "stack" },
+  { "OFF_TASK_STATUS", "task_struct", "thread_info.status" },
   { "OFF_SIGNAL_LIVE", "signal_struct", "live" },
   { "OFF_FILES_FDT", "files_struct", "fdt" },
   { "OFF_FDTABLE_MAX_FDS", "fdtable", "max_fds" },
@@ -42,9 +43,16 @@ local NEEDED = {
   { "OFF_UNIX_ADDRESS_NAME", "unix_address", "name" },
 }
 
+-- For probes that are not attached where the kernel lacks what they watch.
+local OPTIONAL = {
+  { "OFF_IO_KIOCB_OPCODE", "io_kiocb", "opcode" },
+}
+
 local function wanted_structs()
   local wanted = {}
-  for _, need in ipairs(NEEDED) do wanted[need[2]] = true end
+  for _, list in ipairs({ NEEDED, OPTIONAL }) do
+    for _, need in ipairs(list) do wanted[need[2]] = true end
+  end
   return wanted
 end
 
@@ -62,6 +70,9 @@ function _M.cflags(path)
       return nil, ("the kernel's BTF has no struct %s with member %s"):format(need[2], need[3])
     end
     flags[#flags + 1] = ("-D%s=%d"):format(need[1], offset)
+  end
+  for _, need in ipairs(OPTIONAL) do
+    flags[#flags + 1] = ("-D%s=%d"):format(need[1], types:offset(need[2], need[3]) or 0)
   end
   -- file_ref_t counts from 0 for one reference, the older f_count from 1.
   flags[#flags + 1] = "-DFILE_COUNT_ONE=" .. (types:offset("file", "f_ref.refcnt") and 0 or 1)

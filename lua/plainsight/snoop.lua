@@ -164,10 +164,10 @@ function Session:finish(output_open)
       output_open = self:drain()
     end
   end
-  local stats, losses = self.capture:stats(), self.probes:losses()
+  local stats, losses, invisible = self.capture:stats(), self.probes:losses(), self.probes:invisible()
   stats.exchanges = self.printed
   if output_open and self.opts.json then
-    self.writer:write(self.json_loss(summary.object(stats, losses)))
+    self.writer:write(self.json_loss(summary.object(stats, losses, invisible)))
     output_open = self.writer:flush()
   end
   if not output_open and self.writer.err then
@@ -175,7 +175,7 @@ function Session:finish(output_open)
     return EXIT_FAILURE
   end
   if output_open then
-    for _, line in ipairs(summary.lines(stats, losses)) do say(self.tool, line) end
+    for _, line in ipairs(summary.lines(stats, losses, invisible)) do say(self.tool, line) end
   end
   local ended_by_limit = not self.interrupted and not self.stop
   if self.command and self.command.status and not ended_by_limit then return self.command.status end
@@ -209,6 +209,12 @@ local function run(tool, opts)
   return self:finish(output_open)
 end
 
+--- A mistake of ours is one line too; the trace is for those who look for it.
+local function on_mistake(message)
+  if os.getenv("PLAINSIGHT_DEBUG") then io.stderr:write(debug.traceback(message, 2), "\n") end
+  return "internal error, please report it: " .. tostring(message)
+end
+
 --- Run a tool.
 -- @param tool see plainsight.cli.parse
 -- @param argv list of strings
@@ -223,9 +229,9 @@ function _M.main(tool, argv)
     io.stdout:write(opts.help_text or opts.version_text)
     return EXIT_OK
   end
-  local status, message, failure = run(tool, opts)
-  if status then return status end
-  say(tool, message)
+  local ok, status, message, failure = xpcall(run, on_mistake, tool, opts)
+  if ok and status then return status end
+  say(tool, ok and message or status)
   return failure or EXIT_FAILURE
 end
 

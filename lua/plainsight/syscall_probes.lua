@@ -17,8 +17,20 @@ local FILE = "probes/syscalls.c"
 -- System calls that move data, as far as the kprobe side is concerned; the tracepoint side sees all
 -- and chooses by number (probes/syscalls.c).
 local IO_CALLS = {
-  "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "sendfile64", "splice", "shutdown",
+  "__x64_sys_read", "__x64_sys_write", "__x64_sys_readv", "__x64_sys_writev", "__x64_sys_preadv2",
+  "__x64_sys_pwritev2", "__x64_sys_recvfrom", "__x64_sys_sendto", "__x64_sys_recvmsg", "__x64_sys_sendmsg",
+  "__x64_sys_recvmmsg", "__x64_sys_sendmmsg", "__x64_sys_sendfile64", "__x64_sys_splice", "__x64_sys_shutdown",
 }
+
+-- 32-bit system calls, to count them. Which of them exist depends on the kernel's configuration and version.
+local COMPAT_CALLS = {
+  "__ia32_sys_read", "__ia32_sys_write", "__ia32_sys_sendto", "__ia32_compat_sys_recvfrom",
+  "__ia32_compat_sys_sendmsg", "__ia32_compat_sys_recvmsg", "__ia32_compat_sys_socketcall",
+}
+
+-- Where io_uring takes a request: 6.4 and newer, 5.19 to 6.3.
+local URING_TRACEPOINTS = { "io_uring_submit_req", "io_uring_submit_sqe" }
+local URING_KERNEL_MIN = 5019
 
 local COMMON_PROGRAMS = {
   { name = "tcp_destroy_sock", type = "raw_tracepoint" },
@@ -35,6 +47,8 @@ local function programs_for(attach, follow)
     -- A tail call needs programs of one type.
     { name = "copy_more", type = entry_type },
     { name = "judge", type = entry_type },
+    { name = "copy_messages", type = entry_type },
+    { name = "io_uring_submit_req", type = "raw_tracepoint" },
   }
   list[#list + 1] = attach == "kprobe" and { name = "syscall_close", type = "kprobe" } or
     { name = "sys_enter_close", type = "tracepoint" }
@@ -90,7 +104,7 @@ local function set_filters(maps, opts)
 end
 
 local function set_continuations(loaded)
-  for index, name in pairs({ [0] = "copy_more", [1] = "judge" }) do
+  for index, name in pairs({ [0] = "copy_more", [1] = "judge", [2] = "copy_messages" }) do -- enum continuation
     local ok, err = bpf.map_update(loaded.maps.continuations, ffi.new("uint32_t[1]", index),
       ffi.new("uint32_t[1]", loaded.programs[name]))
     if not ok then return nil, err end
@@ -109,8 +123,11 @@ end
 
 function Probes:attach_kprobes()
   for _, call in ipairs(IO_CALLS) do
-    local ok, err = self:keep(bpf.attach_kprobe(self.programs.syscall_return, "__x64_sys_" .. call, true))
+    local ok, err = self:keep(bpf.attach_kprobe(self.programs.syscall_return, call, true))
     if not ok then return nil, err end
+  end
+  for _, call in ipairs(COMPAT_CALLS) do
+    self:keep(bpf.attach_kprobe(self.programs.syscall_return, call, true)) -- where it exists
   end
   return self:keep(bpf.attach_kprobe(self.programs.syscall_close, "__x64_sys_close", false))
 end
@@ -129,6 +146,11 @@ function Probes:attach()
       if not ok then return nil, err end
     end
   end
+  if bpf.kernel_version() >= URING_KERNEL_MIN then
+    for _, name in ipairs(URING_TRACEPOINTS) do
+      if self:keep(bpf.attach_raw_tracepoint(self.programs.io_uring_submit_req, name)) then break end
+    end
+  end
   if self.attach_kind == "kprobe" then return self:attach_kprobes() end
   return self:attach_tracepoints()
 end
@@ -139,7 +161,8 @@ function Probes:close()
   self.links = {}
 end
 
-local LOSSES = { "ring_full", "fault", "table_full", "cut", "no_buffer", "compat" } -- enum ps_loss
+local LOSSES = { "ring_full", "fault", "table_full", "cut", "no_buffer" } -- enum ps_loss
+local INVISIBLE = { [0] = "io_uring", [1] = "compat" } -- enum ps_invisible
 
 --- What the probes could not deliver so far.
 -- @return { cause = { events = n, bytes = n } }, causes with none left out
@@ -151,6 +174,25 @@ function Probes:losses()
     end
   end
   return found
+end
+
+--- Processes that move data in ways that cannot be followed.
+-- @return list of { pid, comm, kind = "io_uring" or "compat", calls }, by pid
+function Probes:invisible()
+  local list, key, previous = {}, ffi.new("struct ps_invisible_key[1]"), nil
+  local value = ffi.new("struct ps_invisible_calls[1]")
+  while bpf.map_next_key(self.maps.invisible, previous, key) do
+    if bpf.map_lookup(self.maps.invisible, key, value) then
+      list[#list + 1] = {
+        pid = key[0].tgid, kind = INVISIBLE[key[0].kind], calls = tonumber(value[0].calls),
+        comm = ffi.string(value[0].comm),
+      }
+    end
+    previous = previous or ffi.new("struct ps_invisible_key[1]")
+    ffi.copy(previous, key, ffi.sizeof(key))
+  end
+  table.sort(list, function(a, b) return a.pid < b.pid end)
+  return list
 end
 
 --- Compile, load and set the filters; attach with :attach().

@@ -33,7 +33,8 @@ enum ps_event_flags {
 	PS_EVENT_KERNEL_POS = 2, /* pos and other_pos come from the TCP socket: a jump means unseen bytes */
 	PS_EVENT_FAULT = 4,      /* user memory could not be read: captured_len falls short */
 	PS_EVENT_NO_BUFFER = 8,  /* sendfile, splice: the bytes were never in user memory */
-	PS_EVENT_CUT = 16        /* more of this call than one call may copy: the rest is a gap */
+	PS_EVENT_CUT = 16,       /* more of this call than one call may copy: the rest is a gap */
+	PS_EVENT_DISCARDED = 32  /* TCP, MSG_TRUNC: the bytes were received and thrown away (tcp(7)) */
 };
 
 enum { PS_COMM_LEN = 16, PS_UNIX_PATH_LEN = 108 };
@@ -45,8 +46,24 @@ enum ps_loss {
 	PS_LOSS_TABLE_FULL = 2, /* a kernel map had no room for the connection or call */
 	PS_LOSS_CUT = 3,        /* call larger than what one call may copy */
 	PS_LOSS_NO_BUFFER = 4,  /* sendfile, splice: length known, bytes not */
-	PS_LOSS_COMPAT = 5,     /* 32-bit system call: not decoded */
-	PS_LOSS_CAUSES = 6
+	PS_LOSS_CAUSES = 5
+};
+
+/* Ways to move data on a socket that the probes cannot follow; key of the `invisible` map. */
+enum ps_invisible {
+	PS_INVISIBLE_IO_URING = 0, /* io_uring requests that send or receive */
+	PS_INVISIBLE_COMPAT = 1,   /* 32-bit system calls that send or receive */
+	PS_INVISIBLE_KINDS = 2
+};
+
+struct ps_invisible_key {
+	uint32_t tgid;
+	uint32_t kind; /* enum ps_invisible */
+};
+
+struct ps_invisible_calls {
+	uint64_t calls;
+	char comm[16];
 };
 
 /* One end of a connection. For AF_UNIX, addr and port are zero and the path is in ps_event.unix_path. */

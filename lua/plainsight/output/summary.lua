@@ -1,5 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- The last lines of a run: how much was seen, and everything that was not.
+local buffer = require "string.buffer"
+local escape = require "plainsight.output.escape"
+
 local _M = {}
 
 -- What to say of each cause, and what can be done about it.
@@ -9,16 +12,28 @@ local LOSS_TEXT = {
   { "table_full", "lost, kernel table full" },
   { "cut", "lost, calls larger than what one call may copy" },
   { "no_buffer", "not visible, sent by sendfile or splice: sizes known, content not" },
-  { "compat", "not visible, 32-bit system calls" },
 }
+
+local INVISIBLE_TEXT = {
+  io_uring = "sends and receives through io_uring",
+  compat = "32-bit system calls on sockets",
+}
+
+--- A process chooses its own name.
+local function printable(text)
+  local buf = buffer.new()
+  escape.put(buf, text, #text, escape.WORD)
+  return buf:get()
+end
 
 local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
 
 --- Human-readable lines.
 -- @param stats see plainsight.capture
 -- @param losses see plainsight.syscall_probes
+-- @param invisible list, see plainsight.syscall_probes
 -- @return list of strings without newline
-function _M.lines(stats, losses)
+function _M.lines(stats, losses, invisible)
   local lines, lost = {}, false
   for _, entry in ipairs(LOSS_TEXT) do
     local loss = losses[entry[1]]
@@ -26,6 +41,11 @@ function _M.lines(stats, losses)
       lost = true
       lines[#lines + 1] = ("%s (%s) %s"):format(count(loss.events, "call"), count(loss.bytes, "byte"), entry[2])
     end
+  end
+  for _, process in ipairs(invisible) do
+    lost = true
+    lines[#lines + 1] = ("not visible: %s (pid %d): %d %s"):format(printable(process.comm), process.pid,
+      process.calls, INVISIBLE_TEXT[process.kind])
   end
   if stats.gaps > 0 then
     lines[#lines + 1] = ("%s (%s) in the exchanges above, marked there"):format(count(stats.gaps, "gap"),
@@ -43,11 +63,11 @@ function _M.lines(stats, losses)
   return lines
 end
 
---- The same as one table for JSON.
-function _M.object(stats, losses)
+--- The same as one table for JSON; invisible is left out when there is none.
+function _M.object(stats, losses, invisible)
   local lost = {}
   for _, entry in ipairs(LOSS_TEXT) do lost[entry[1]] = losses[entry[1]] or { events = 0, bytes = 0 } end
-  return { type = "summary", schema = 1, stats = stats, lost = lost }
+  return { stats = stats, lost = lost, invisible = invisible[1] and invisible }
 end
 
 return _M
