@@ -56,8 +56,15 @@ def call_sendmsg_recvmsg(t):
 
 @case
 def call_sendmmsg_recvmmsg(t):
-    """sendmmsg, recvmmsg"""
+    """sendmmsg, recvmmsg; two messages of many vectors too"""
     several_ways(t, "mmsg")
+    iocall(t, "mmsg", "-n", 3, "-b", 100_000, "-v", 8, "-w")
+
+
+@case
+def call_pwritev2_preadv2(t):
+    """pwritev2, preadv2"""
+    several_ways(t, "v2")
 
 
 @case

@@ -5,8 +5,8 @@
  * line per exchange on stdout; the server prints its port first.
  *
  * usage: iocall server|client CALLS [options]
- * CALLS: rw (write, read), v (writev, readv), to (sendto, recvfrom),
- *        msg (sendmsg, recvmsg), mmsg (sendmmsg, recvmmsg)
+ * CALLS: rw (write, read), v (writev, readv), v2 (pwritev2, preadv2),
+ *        to (sendto, recvfrom), msg (sendmsg, recvmsg), mmsg (sendmmsg, recvmmsg)
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -85,6 +85,8 @@ static ssize_t send_once(int fd, uint8_t *buf, size_t len)
 		return write(fd, buf, len);
 	if (!strcmp(opt.calls, "v"))
 		return writev(fd, iov, count);
+	if (!strcmp(opt.calls, "v2"))
+		return pwritev2(fd, iov, count, -1, 0);
 	if (!strcmp(opt.calls, "to"))
 		return sendto(fd, buf, len, MSG_NOSIGNAL, NULL, 0);
 	if (!strcmp(opt.calls, "msg"))
@@ -103,13 +105,16 @@ static ssize_t receive_once(int fd, uint8_t *buf, size_t len, int flags)
 		return read(fd, buf, len);
 	if (!strcmp(opt.calls, "v"))
 		return readv(fd, iov, count);
+	if (!strcmp(opt.calls, "v2"))
+		return preadv2(fd, iov, count, -1, 0);
 	if (!strcmp(opt.calls, "to"))
 		return recvfrom(fd, buf, len, flags, NULL, NULL);
 	if (!strcmp(opt.calls, "msg"))
 		return recvmsg(fd, &one, flags);
-	/* One message: with a second one a short first would leave a hole in the buffer. */
-	halves(two, iov, count);
-	return sum(two, recvmmsg(fd, two, 1, flags, NULL));
+	/* A second message only when the first will be full: else there would be a hole in the buffer. */
+	unsigned messages = halves(two, iov, count);
+
+	return sum(two, recvmmsg(fd, two, flags & MSG_WAITALL ? messages : 1, flags, NULL));
 }
 
 static void wait_for(int fd, short events)
@@ -319,7 +324,7 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	if (argc < 3)
-		errx(2, "usage: iocall server|client rw|v|to|msg|mmsg [options]");
+		errx(2, "usage: iocall server|client rw|v|v2|to|msg|mmsg [options]");
 	opt.calls = argv[2];
 	read_options(argc - 2, argv + 2);
 	expected = malloc(opt.bytes);
