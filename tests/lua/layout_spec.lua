@@ -42,14 +42,14 @@ local function declared_fields()
   return declared
 end
 
--- LuaJIT hands out small integers as numbers: their size shows when all bits are set.
+-- LuaJIT hands out small integers as numbers: their size shows in their value when every byte is 0x7f.
 local function size_of_field(struct, field)
   local whole = ffi.new("struct " .. struct)
-  ffi.fill(whole, ffi.sizeof(whole), 0xff)
+  ffi.fill(whole, ffi.sizeof(whole), 0x7f)
   local value = whole[field]
   if type(value) == "cdata" then return ffi.sizeof(value) end
-  for _, size in ipairs { 1, 2, 4 } do
-    if value == 2 ^ (8 * size) - 1 then return size end
+  for size, pattern in pairs { [1] = 0x7f, [2] = 0x7f7f, [4] = 0x7f7f7f7f } do
+    if value == pattern then return size end
   end
   error(struct .. "." .. field .. " is of a type that this spec cannot measure")
 end
