@@ -12,10 +12,11 @@
  *
  *  (a) only requests were lost, and the oldest unanswered request began before
  *      the loss: responses keep their order, so it comes first; or
- *  (b) one request is unanswered, it began after the loss of responses while
- *      nothing was unanswered and no response was open, and the client was
- *      never seen to pipeline on this connection: a client that sends one
- *      request at a time has seen every earlier response end; or
+ *  (b) one request is unanswered, it began while nothing was unanswered and no
+ *      response was open, the client was never seen to pipeline on this
+ *      connection, and since the request began not both requests and responses
+ *      were lost: a client that sends one request at a time has seen every
+ *      earlier response end; or
  *  (c) one request is unanswered, only responses were lost, and no request was
  *      given up since: no other request can have a response to come.
  *
@@ -464,7 +465,7 @@ static void tunnel_begin(struct http1_conn *conn, const struct exchange *ex)
 /* A client that sends one request at a time has seen the responses to the earlier ones: they were lost. */
 static void give_up_lost(struct http1_conn *conn)
 {
-	if (!conn->responses_lost || conn->pipelined || conn->dir[!conn->request_dir].exchange != NULL)
+	if (!conn->responses_lost || conn->pipelined)
 		return;
 	while (conn->awaiting != NULL && conn->awaiting->before_responses)
 		give_up_oldest(conn);
@@ -514,7 +515,7 @@ static bool pairs_in_doubt(struct http1_conn *conn)
 		return true; /* (a) */
 	if (conn->unanswered > 1)
 		return false;
-	if (ex->began_alone && !ex->before_responses && !conn->pipelined) {
+	if (ex->began_alone && !conn->pipelined && !(ex->before_requests && ex->before_responses)) {
 		if (!ex->before_requests)
 			conn->requests_lost = false;
 	} else if (!conn->responses_lost || conn->requests_lost || conn->gave_up) {
