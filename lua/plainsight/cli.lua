@@ -6,6 +6,7 @@
 local argparse = require "argparse"
 local bit = require "bit"
 local ffi = require "ffi"
+local filters = require "plainsight.filters"
 
 local _M = {}
 
@@ -106,6 +107,25 @@ local function comm(text)
   return text
 end
 
+-- RFC 9110 9.1: a method is a token, and case matters.
+local function methods(text)
+  for item in (text .. ","):gmatch("([^,]*),") do
+    if not item:find("^[!#$%%&'*+%-.^_`|~%w]+$") then return nil, "is not a list of methods such as GET,POST" end
+  end
+  return text
+end
+
+local function milliseconds(text)
+  local value = (text:find("^%d+%.?%d*$") or text:find("^%.%d+$")) and tonumber(text)
+  if not value or value > DURATION_MAX_S * 1000 then return nil, "is not a number of milliseconds" end
+  return value
+end
+
+local function pattern(text)
+  if text == "" then return nil, "is empty: a pattern is wanted" end
+  return text
+end
+
 local function path(text)
   if text == "" then return nil, "is empty: a path is wanted" end
   return text
@@ -154,6 +174,33 @@ _M.options = {
     help = "TCP connections with this port at either end",
   },
   {
+    id = "method", group = "What to show", flags = "--method", arg = "METHOD[,...]", target = "method",
+    convert = methods,
+    help = "requests with one of these methods",
+  },
+  {
+    id = "status", group = "What to show", flags = "--status", arg = "CODE[,...]", target = "status",
+    convert = filters.parse_status,
+    help = "responses such as 404, 5xx, or none: no response",
+  },
+  {
+    id = "host", group = "What to show", flags = "--host", arg = "PATTERN", target = "host", convert = pattern,
+    help = "requests to this Host; * stands for anything",
+  },
+  {
+    id = "path", group = "What to show", flags = "--path", arg = "PATTERN", target = "path", convert = pattern,
+    help = "requests for this path, without query; * as above",
+  },
+  {
+    id = "min-ms", group = "What to show", flags = "--min-ms", arg = "N", target = "min_ms", convert = milliseconds,
+    help = "exchanges that took at least so long",
+  },
+  {
+    id = "side", group = "What to show", flags = "--side", arg = "SIDE", target = "side",
+    convert = one_of("client", "server"),
+    help = "client or server: what the process is in them",
+  },
+  {
     id = "verbose", group = "Output", flags = "-v --verbose", target = "verbose",
     help = "headers and bodies, laid out like curl -v",
   },
@@ -184,6 +231,10 @@ _M.options = {
     id = "duration", group = "When to stop", flags = "-d --duration", arg = "SECS", target = "duration_s",
     convert = seconds,
     help = "after this time; fractions are fine",
+  },
+  {
+    id = "stats", group = "Output", flags = "--stats", arg = "SECS", target = "stats_s", convert = seconds,
+    help = "print what was seen and lost every so often",
   },
   {
     id = "max-body", group = "Capture", flags = "--max-body", arg = "BYTES", target = "max_body_bytes",
@@ -342,7 +393,8 @@ end
 --   pids, ports (lists of numbers, or nil), follow (boolean), uid (number or
 --   nil), comm, cgroup, attach, output (strings or nil), max_body_bytes,
 --   preview_bytes, ring_mib (numbers), count, duration_s (numbers or nil),
---   verbose, json, color (booleans), command (list of strings or nil)
+--   method, host, path, side (strings or nil), status (function or nil), min_ms,
+--   stats_s (numbers or nil), verbose, json, color (booleans), command (list of strings or nil)
 function _M.parse(tool, argv)
   local own, command = split_command(argv)
   local ok, opts = new_parser(tool):pparse(own)

@@ -6,6 +6,8 @@ local bit = require "bit"
 local capture = require "plainsight.capture"
 local cli = require "plainsight.cli"
 local command = require "plainsight.command"
+local filters = require "plainsight.filters"
+local json = require "plainsight.output.json"
 local preflight = require "plainsight.preflight"
 local summary = require "plainsight.output.summary"
 local sys = require "plainsight.sys"
@@ -79,14 +81,17 @@ function Session:announce()
   say(self.tool, ("tracing %s by %ss; Ctrl-C ends"):format(what, self.probes.attach_kind))
 end
 
---- Print what is ready. Returns how many exchanges, or nil when output ended.
+--- Print what is ready. Returns how many exchanges came, or nil when output ended.
 function Session:drain()
   local opts, count = self.opts, 0
   while not (opts.count and self.printed >= opts.count) do
     local exchange = self.capture:next()
     if not exchange then break end
-    self.printed, count = self.printed + 1, count + 1
-    if not self.writer:write(self.format(exchange, opts)) then return nil end
+    count = count + 1
+    if not self.wanted or self.wanted(exchange) then
+      self.printed = self.printed + 1
+      if not self.writer:write(self.format(exchange, opts)) then return nil end
+    end
   end
   if not self.writer:flush() then return nil end
   return count
@@ -116,6 +121,33 @@ local function until_deadline(timeout_ms, deadline_ns)
   return math.max(0, math.min(timeout_ms, math.ceil(tonumber(left_ns) / 1e6)))
 end
 
+--- What was seen and lost so far; a line in text mode, an object in JSON.
+-- @param kind "stats" or "summary"
+-- @return true, or nil when output ended
+function Session:report(kind)
+  local stats = self.capture:stats()
+  stats.shown = self.printed
+  local losses, invisible = self.probes:losses(), self.probes:invisible()
+  if self.opts.json then
+    self.writer:write(json.report(kind, summary.object(stats, losses, invisible)))
+    if not self.writer:flush() then return nil end
+  end
+  local lines = summary.lines(stats, losses, invisible)
+  if kind == "stats" then lines = not self.opts.json and { table.concat(lines, "; ") } or {} end
+  for _, line in ipairs(lines) do say(self.tool, line) end
+  return true
+end
+
+--- --stats: report() every so often. Returns as report().
+function Session:print_stats()
+  local now = self.next_stats_ns and sys.monotonic_ns()
+  if not now or now < self.next_stats_ns then return true end
+  local first = not self.stats_begun
+  self.stats_begun = true
+  self.next_stats_ns = now + ffi.cast("uint64_t", self.opts.stats_s * 1e9)
+  return first or self:report("stats")
+end
+
 --- Until something ends the run. Returns true, or nil when output ended.
 function Session:loop()
   -- What is live is small and what is printed becomes garbage at once: a short pause between
@@ -126,15 +158,16 @@ function Session:loop()
   if opts.duration_s then
     self.deadline_ns = sys.monotonic_ns() + ffi.cast("uint64_t", opts.duration_s * 1e9)
   end
+  self.next_stats_ns = opts.stats_s and sys.monotonic_ns()
   while true do
     local printed = self:drain()
-    if not printed then return nil end
+    if not printed or not self:print_stats() then return nil end
     self:on_signals()
     if self:is_over() then return true end
     C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(SLEEP_MS, self.deadline_ns))
     if printed == 0 then
       local wait_ms = self.capture:waiting() and WAITING_MS or IDLE_MS
-      C.epoll_wait(self.epfd, events, 4, until_deadline(wait_ms, self.deadline_ns))
+      C.epoll_wait(self.epfd, events, 4, until_deadline(until_deadline(wait_ms, self.deadline_ns), self.next_stats_ns))
     end
   end
 end
@@ -164,18 +197,10 @@ function Session:finish(output_open)
       output_open = self:drain()
     end
   end
-  local stats, losses, invisible = self.capture:stats(), self.probes:losses(), self.probes:invisible()
-  stats.exchanges = self.printed
-  if output_open and self.opts.json then
-    self.writer:write(self.json_loss(summary.object(stats, losses, invisible)))
-    output_open = self.writer:flush()
-  end
+  output_open = output_open and self:report("summary")
   if not output_open and self.writer.err then
     say(self.tool, self.writer.err)
     return EXIT_FAILURE
-  end
-  if output_open then
-    for _, line in ipairs(summary.lines(stats, losses, invisible)) do say(self.tool, line) end
   end
   local ended_by_limit = not self.interrupted and not self.stop
   if self.command and self.command.status and not ended_by_limit then return self.command.status end
@@ -195,8 +220,9 @@ local function run(tool, opts)
   if opts.command and not command.find(opts.command[1]) then
     return nil, ("%s: command not found"):format(opts.command[1]), EXIT_NOT_FOUND
   end
-  local self = setmetatable({ tool = tool, opts = opts, printed = 0, format = formatter(opts) }, Session)
-  self.json_loss = require("plainsight.output.json").loss
+  local self = setmetatable({
+    tool = tool, opts = opts, printed = 0, format = formatter(opts), wanted = filters.new(opts),
+  }, Session)
   self.writer, err = writer.open(opts.output)
   if not self.writer then return nil, err end
   ok, err = self:start()

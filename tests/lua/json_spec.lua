@@ -233,19 +233,19 @@ describe("json.format", function()
   end)
 end)
 
-describe("json.loss", function()
+describe("json.report", function()
   it("writes sorted keys after type and schema", function()
     assert.equal('{"type":"summary","schema":1,"a":{"x":18446744073709551615,"y":-5},"b":1.5,'
       .. '"c":[1,"q\\"",true],"z":0}\n',
-      json.loss { z = 0, b = 1.5, a = { y = -5LL, x = 0xffffffffffffffffULL }, c = { 1, 'q"', true } })
-    assert.equal('{"type":"summary","schema":1}\n', json.loss {})
-    assert.equal('{"type":"summary","schema":1,"n":9007199254740991}\n', json.loss { n = 2 ^ 53 - 1 })
+      json.report("summary", { z = 0, b = 1.5, a = { y = -5LL, x = 0xffffffffffffffffULL }, c = { 1, 'q"', true } }))
+    assert.equal('{"type":"summary","schema":1}\n', json.report("summary", {}))
+    assert.equal('{"type":"summary","schema":1,"n":9007199254740991}\n', json.report("summary", { n = 2 ^ 53 - 1 }))
   end)
 
   it("refuses what JSON cannot say", function()
-    assert.has_error(function() json.loss { x = 0 / 0 } end)
-    assert.has_error(function() json.loss { x = math.huge } end)
-    assert.has_error(function() json.loss { x = print } end)
+    assert.has_error(function() json.report("summary", { x = 0 / 0 }) end)
+    assert.has_error(function() json.report("summary", { x = math.huge }) end)
+    assert.has_error(function() json.report("summary", { x = print }) end)
   end)
 end)
 

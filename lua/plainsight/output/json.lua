@@ -337,14 +337,15 @@ function put_value(buf, value)
   end
 end
 
---- The last line of a capture: what was seen and what was not.
+--- What was seen and what was not, so far or in the end.
+-- @param kind "stats" while the capture runs, "summary" as its last line
 -- @param stats table of numbers, 64-bit integers, strings, booleans, and
 --   tables of these; keys are written in sorted order, tables with a first
 --   element as arrays
 -- @return string that ends in a line feed
-function _M.loss(stats)
+function _M.report(kind, stats)
   local buf = buffer.new()
-  put_object(buf, stats, ('"type":"summary","schema":%d'):format(_M.SCHEMA))
+  put_object(buf, stats, ('"type":"%s","schema":%d'):format(kind, _M.SCHEMA))
   buf:put("\n")
   return buf:get()
 end

@@ -29,7 +29,7 @@ end
 local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
 
 --- Human-readable lines.
--- @param stats see plainsight.capture
+-- @param stats see plainsight.capture; and shown, how many exchanges were printed
 -- @param losses see plainsight.syscall_probes
 -- @param invisible list, see plainsight.syscall_probes
 -- @return list of strings without newline
@@ -58,6 +58,7 @@ function _M.lines(stats, losses, invisible)
     lines[#lines + 1] = ("%s given up, too many at once"):format(count(stats.evicted, "connection"))
   end
   local first = count(stats.exchanges, "exchange")
+  if stats.shown < stats.exchanges then first = ("%s, %d shown"):format(first, stats.shown) end
   if #lines == 0 then first = first .. "; nothing lost" elseif not lost then first = first .. "; no event lost" end
   table.insert(lines, 1, first)
   return lines
