@@ -55,11 +55,11 @@ install: install-tree
 	install -d $(BIN)
 	for tool in $(TOOL_NAMES); do ln -sf ../lib/plainsight/tools/$$tool $(BIN)/$$tool || exit 1; done
 
-# LuaRocks copies what it finds in bin/ somewhere else, where no relative link holds.
+# LuaRocks copies what it finds in bin/ and lib/ of a rock somewhere else: no relative link holds, and TREE is another.
 install-rock: install-tree
 	install -d $(BIN)
 	for tool in $(TOOL_NAMES); do \
-		printf '#!/bin/sh\nexec %s/lib/plainsight/tools/%s "$$@"\n' '$(PREFIX)' "$$tool" >$(BIN)/$$tool && \
+		printf '#!/bin/sh\nexec "%s/tools/%s" "$$@"\n' '$(TREE)' "$$tool" >$(BIN)/$$tool && \
 		chmod 755 $(BIN)/$$tool || exit 1; \
 	done
 

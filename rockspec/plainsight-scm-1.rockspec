@@ -20,6 +20,6 @@ build = {
   type = "make",
   build_target = "all",
   install_target = "install-rock",
-  install_variables = { PREFIX = "$(PREFIX)" },
+  install_variables = { PREFIX = "$(PREFIX)", TREE = "$(PREFIX)/plainsight" },
   variables = { CFLAGS = "-O2 -g" }, -- LuaRocks passes build flags of Lua modules otherwise
 }
