@@ -16,6 +16,7 @@ struct ps_capture {
 	struct ring ring;
 	struct engine *engine;
 	int conns_fd;
+	bool finished;
 };
 
 struct ps_capture *ps_capture_new(const struct ps_capture_options *options)
@@ -86,44 +87,42 @@ static uint64_t monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
-/* Feed the next record. Returns false when the ring is empty. */
-static bool read_record(struct ps_capture *capture)
+/* Feed the next record. Returns its size, 0 when the ring is empty. */
+static size_t read_record(struct ps_capture *capture)
 {
 	size_t len;
-	const struct ps_event *event = ring_peek(&capture->ring, &len);
+	const void *record = ring_peek(&capture->ring, &len);
 	const struct conn *stop;
 
-	if (!event)
-		return false;
-	/* The probes are ours, but they can be edited: never trust a length. */
-	if (len >= sizeof(*event) && event->captured_len <= len - sizeof(*event) && event->direction <= PS_OUT &&
-	    event->captured_len <= event->len + (event->type == PS_EVENT_PATH ? PS_UNIX_PATH_LEN : 0)) {
-		stop = engine_event(capture->engine, event, (const uint8_t *)(event + 1));
-		if (stop)
-			ignore_in_kernel(capture, stop);
-	}
+	if (!record)
+		return 0;
+	stop = engine_record(capture->engine, record, len);
+	if (stop)
+		ignore_in_kernel(capture, stop);
 	ring_advance(&capture->ring);
-	return true;
+	return capture->ring.record_size;
 }
 
+/* Records of one ring's size at most, so that the caller gets a turn when much flows and little of it ends. */
 const struct ps_exchange *ps_capture_next(struct ps_capture *capture)
 {
-	for (;;) {
+	size_t size = 1;
+
+	for (size_t done = 0; done < capture->ring.size && size > 0; done += size) {
 		const struct ps_exchange *exchange = engine_next(capture->engine);
 
 		if (exchange)
 			return exchange;
-		if (read_record(capture))
-			continue;
-		if (!engine_waiting(capture->engine))
-			return NULL;
-		engine_tick(capture->engine, monotonic_ns());
-		return engine_next(capture->engine);
+		size = capture->finished ? 0 : read_record(capture);
 	}
+	if (size == 0 && engine_waiting(capture->engine))
+		engine_tick(capture->engine, monotonic_ns());
+	return engine_next(capture->engine);
 }
 
 void ps_capture_finish(struct ps_capture *capture)
 {
+	capture->finished = true;
 	engine_finish(capture->engine);
 }
 

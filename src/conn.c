@@ -5,45 +5,39 @@
 #include <string.h>
 
 struct segment {
-	struct segment *next;
+	struct segment *prev, *next;
 	struct ps_event event;
-	uint32_t taken; /* bytes of data that the parser has had */
-	bool blocked;   /* the parser wants the other direction first */
-	uint8_t data[]; /* event.captured_len */
+	uint64_t since_ns; /* engine time; never later than that of the next, which has to wait for this one */
+	uint32_t taken;    /* bytes of data that the parser has had */
+	uint8_t data[];    /* event.captured_len */
 };
 
-struct conn *conn_new(const struct ps_event *event, const struct http1_limits *limits)
+bool conn_init(struct conn *conn, const struct ps_event *event, const struct http1_limits *limits)
 {
-	struct conn *conn = calloc(1, sizeof(*conn));
-
-	if (!conn)
-		return NULL;
-	conn->id = event->conn_id;
-	conn->sock = event->sock;
-	conn->local = event->local;
-	conn->remote = event->remote;
-	conn->kernel_pos = event->flags & PS_EVENT_KERNEL_POS;
-	conn->http = http1_conn_new(limits, event->flags & PS_EVENT_MIDSTREAM);
-	if (!conn->http) {
-		free(conn);
-		return NULL;
-	}
-	return conn;
+	*conn = (struct conn){
+	    .id = event->conn_id,
+	    .sock = event->sock,
+	    .local = event->local,
+	    .remote = event->remote,
+	    .kernel_pos = event->flags & PS_EVENT_KERNEL_POS,
+	    .midstream = event->flags & PS_EVENT_MIDSTREAM,
+	    .http = http1_conn_new(limits, event->flags & PS_EVENT_MIDSTREAM),
+	};
+	return conn->http != NULL;
 }
 
-void conn_free(struct conn *conn)
+void conn_fini(struct conn *conn)
 {
 	for (int d = 0; d < 2; d++) {
 		struct segment *next;
 
-		for (struct segment *segment = conn->directions[d].held; segment; segment = next) {
+		for (struct segment *segment = conn->directions[d].first; segment; segment = next) {
 			next = segment->next;
 			free(segment);
 		}
 	}
 	http1_conn_free(conn->http);
 	free(conn->unix_path);
-	free(conn);
 }
 
 /* The name of the listening socket: a path ends at its NUL, an abstract name begins with one (unix(7)). */
@@ -64,6 +58,11 @@ static void set_unix_path(struct conn *conn, const uint8_t *payload, size_t len)
 
 /* --- feeding the parser ------------------------------------------------- */
 
+static bool is_http(const struct conn *conn)
+{
+	return http1_conn_mode(conn->http) == HTTP1_CONN_HTTP;
+}
+
 static struct http1_context context_of(const struct ps_event *event)
 {
 	return (struct http1_context){.ts_ns = event->ts_ns, .process = &event->process};
@@ -73,12 +72,23 @@ static void feed_gap(struct conn *conn, const struct ps_event *event, uint64_t l
 {
 	struct http1_context ctx = context_of(event);
 
-	if (len == 0)
-		return;
 	stats->gaps++;
 	stats->gap_bytes += len;
 	conn->directions[event->direction].next += len;
 	http1_conn_gap(conn->http, event->direction, &ctx, len);
+}
+
+/* Bytes before the record are missing. Of a connection that is not HTTP the kernel stopped to report them. */
+static void feed_hole(struct conn *conn, const struct ps_event *event, struct ps_capture_stats *stats)
+{
+	struct direction *direction = &conn->directions[event->direction];
+
+	if (event->pos <= direction->next)
+		return;
+	if (is_http(conn))
+		feed_gap(conn, event, event->pos - direction->next, stats);
+	else
+		direction->next = event->pos;
 }
 
 /* Where the direction begins to be read, at its first record. */
@@ -92,9 +102,24 @@ static void start_direction(struct direction *direction, const struct ps_event *
 		direction->next = event->pos;
 }
 
+/* How many bytes of the record's payload are done with when those that were already there are left out. */
+static uint32_t skip_overlap(const struct direction *direction, const struct ps_event *event, uint32_t taken,
+			     struct ps_capture_stats *stats)
+{
+	uint64_t from = event->pos + taken, end = event->pos + event->len;
+	uint64_t overlap_end = end < direction->next ? end : direction->next;
+
+	if (overlap_end <= from)
+		return taken;
+	stats->overlaps++;
+	stats->overlap_bytes += overlap_end - from;
+	taken += (uint32_t)(overlap_end - from);
+	return taken < event->captured_len ? taken : event->captured_len;
+}
+
 /*
  * Feed one record that is next in its direction; what is missing before it is
- * a gap. Returns how many bytes of its payload the parser took, *taken
+ * a gap. Returns how many bytes of its payload the parser took, `taken`
  * included; less than captured_len when it wants the other direction first.
  */
 static uint32_t feed(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint32_t taken,
@@ -102,33 +127,43 @@ static uint32_t feed(struct conn *conn, const struct ps_event *event, const uint
 {
 	struct direction *direction = &conn->directions[event->direction];
 	struct http1_context ctx = context_of(event);
-	uint32_t got;
+	uint64_t end = event->pos + event->len;
 
 	start_direction(direction, event);
-	if (event->pos > direction->next)
-		feed_gap(conn, event, event->pos - direction->next, stats);
+	feed_hole(conn, event, stats);
 	if (event->type == PS_EVENT_END) {
 		http1_conn_end(conn->http, event->direction, &ctx);
 		return 0;
 	}
-	if (event->pos + taken < direction->next) { /* bytes that were already there */
-		uint64_t overlap = direction->next - event->pos - taken;
+	taken = skip_overlap(direction, event, taken, stats);
+	if (taken < event->captured_len) {
+		uint32_t got = (uint32_t)http1_conn_data(conn->http, event->direction, &ctx, payload + taken,
+							 event->captured_len - taken);
 
-		stats->overlaps++;
-		taken = overlap < event->captured_len - taken ? taken + (uint32_t)overlap : event->captured_len;
+		direction->next += got;
+		taken += got;
+		if (taken < event->captured_len)
+			return taken;
 	}
-	got =
-	    (uint32_t)http1_conn_data(conn->http, event->direction, &ctx, payload + taken, event->captured_len - taken);
-	taken += got;
-	direction->next += got;
-	if (taken < event->captured_len)
-		return taken;
-	if (event->pos + event->len > direction->next)
-		feed_gap(conn, event, event->pos + event->len - direction->next, stats);
+	if (end > direction->next) {
+		stats->uncaptured_bytes += end - direction->next;
+		feed_gap(conn, event, end - direction->next, stats);
+	}
 	return taken;
 }
 
 /* --- waiting ------------------------------------------------------------ */
+
+/* Whether what was received has to wait for what had been sent by then. */
+static bool waits_for_sent(const struct conn *conn, const struct ps_event *event, bool from_start)
+{
+	const struct direction *out = &conn->directions[PS_OUT];
+	uint64_t known = out->next > conn->waived_out ? out->next : conn->waived_out;
+
+	if (event->direction != PS_IN || !(event->flags & PS_EVENT_KERNEL_POS))
+		return false;
+	return (out->started || from_start) && event->other_pos > known + 1;
+}
 
 /*
  * Must the record wait? For bytes before it in its direction; and what was
@@ -140,151 +175,219 @@ static uint32_t feed(struct conn *conn, const struct ps_event *event, const uint
 static bool must_wait(const struct conn *conn, const struct ps_event *event)
 {
 	const struct direction *direction = &conn->directions[event->direction];
-	const struct direction *out = &conn->directions[PS_OUT];
 	bool from_start = (event->flags & PS_EVENT_KERNEL_POS) && !(event->flags & PS_EVENT_MIDSTREAM);
 
+	if (!is_http(conn))
+		return false;
 	if ((direction->started || from_start) && event->pos > direction->next)
 		return true;
-	if (event->direction != PS_IN || !(event->flags & PS_EVENT_KERNEL_POS))
-		return false;
-	return (out->started || from_start) && event->other_pos > out->next + 1;
+	return waits_for_sent(conn, event, from_start);
 }
 
-static bool hold(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint32_t taken, bool blocked,
-		 uint64_t now_ns)
+/* Into the list by position, after those at the same one: an END stands behind the data that led to it. */
+static void insert(struct direction *direction, struct segment *segment)
 {
-	struct segment **at = &conn->directions[event->direction].held;
+	struct segment *after = direction->last;
+
+	while (after && after->event.pos > segment->event.pos)
+		after = after->prev;
+	segment->prev = after;
+	segment->next = after ? after->next : direction->first;
+	if (segment->next && segment->next->since_ns < segment->since_ns)
+		segment->since_ns = segment->next->since_ns;
+	*(segment->prev ? &segment->prev->next : &direction->first) = segment;
+	*(segment->next ? &segment->next->prev : &direction->last) = segment;
+}
+
+/* Returns false when memory is short. */
+static bool hold(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint32_t taken,
+		 uint64_t now_ns, struct ps_capture_stats *stats)
+{
 	struct segment *segment = malloc(sizeof(*segment) + event->captured_len);
 
 	if (!segment)
 		return false;
 	segment->event = *event;
 	segment->taken = taken;
-	segment->blocked = blocked;
-	memcpy(segment->data, payload, event->captured_len);
-	/* After those at the same position: an END stands behind the data that led to it. */
-	while (*at && (*at)->event.pos <= event->pos)
-		at = &(*at)->next;
-	segment->next = *at;
-	*at = segment;
+	segment->since_ns = now_ns;
+	if (event->captured_len > 0)
+		memcpy(segment->data, payload, event->captured_len);
+	insert(&conn->directions[event->direction], segment);
 	conn->held_bytes += sizeof(*segment) + event->captured_len;
-	if (!conn->held_since_ns)
-		conn->held_since_ns = now_ns;
+	stats->waiting_bytes += event->len - taken;
 	return true;
 }
 
-/* Feed the first held segment of a direction. Returns whether it is done with. */
-static bool release_first(struct conn *conn, int d, struct ps_capture_stats *stats)
+static void remove_first(struct conn *conn, int d)
 {
-	struct segment *segment = conn->directions[d].held;
+	struct direction *direction = &conn->directions[d];
+	struct segment *segment = direction->first;
 
-	segment->taken = feed(conn, &segment->event, segment->data, segment->taken, stats);
-	segment->blocked = segment->taken < segment->event.captured_len;
-	if (segment->blocked)
-		return false;
-	conn->directions[d].held = segment->next;
+	direction->first = segment->next;
+	*(segment->next ? &segment->next->prev : &direction->last) = NULL;
 	conn->held_bytes -= sizeof(*segment) + segment->event.captured_len;
 	free(segment);
-	return true;
 }
 
-/* Feed everything that need not wait any longer. */
+enum release { RELEASE_NONE, RELEASE_PART, RELEASE_WHOLE };
+
+/* Feed the first waiting record of a direction. Returns how much of it the parser took. */
+static enum release release_first(struct conn *conn, int d, struct ps_capture_stats *stats)
+{
+	struct segment *segment = conn->directions[d].first;
+	uint32_t before = segment->taken;
+
+	segment->taken = feed(conn, &segment->event, segment->data, before, stats);
+	if (segment->taken < segment->event.captured_len) {
+		stats->waiting_bytes -= segment->taken - before;
+		return segment->taken > before ? RELEASE_PART : RELEASE_NONE;
+	}
+	stats->waiting_bytes -= segment->event.len - before;
+	remove_first(conn, d);
+	return RELEASE_WHOLE;
+}
+
+/* Feed what need not wait of one direction. Returns whether that was anything. */
+static bool release_direction(struct conn *conn, int d, struct ps_capture_stats *stats)
+{
+	bool progress = false;
+	enum release released;
+
+	while (conn->directions[d].first && !must_wait(conn, &conn->directions[d].first->event)) {
+		released = release_first(conn, d, stats);
+		progress |= released != RELEASE_NONE;
+		if (released != RELEASE_WHOLE)
+			break;
+	}
+	return progress;
+}
+
+/* Feed everything that need not wait any longer; part of a record can be what the other direction waits for. */
 static void release(struct conn *conn, struct ps_capture_stats *stats)
 {
 	bool progress = true;
 
 	while (progress) {
-		progress = false;
-		for (int d = PS_OUT; d >= PS_IN; d--) {
-			while (conn->directions[d].held && !must_wait(conn, &conn->directions[d].held->event) &&
-			       release_first(conn, d, stats))
-				progress = true;
-		}
+		progress = release_direction(conn, PS_OUT, stats);
+		progress |= release_direction(conn, PS_IN, stats);
 	}
-	if (!conn->directions[PS_IN].held && !conn->directions[PS_OUT].held)
-		conn->held_since_ns = 0;
 }
 
-/* Which held segment goes first when waiting has ended: the earlier call. */
-static int earlier_direction(const struct conn *conn)
+/* The first segment that has waited since since_ns; when both directions have one, that of the earlier call. */
+static struct segment *first_due(const struct conn *conn, uint64_t since_ns)
 {
-	const struct segment *in = conn->directions[PS_IN].held, *out = conn->directions[PS_OUT].held;
+	struct segment *in = conn->directions[PS_IN].first, *out = conn->directions[PS_OUT].first;
 
+	if (in && in->since_ns > since_ns)
+		in = NULL;
+	if (out && out->since_ns > since_ns)
+		out = NULL;
 	if (!in || !out)
-		return in ? PS_IN : PS_OUT;
-	return in->event.ts_ns <= out->event.ts_ns ? PS_IN : PS_OUT;
+		return in ? in : out;
+	return in->event.ts_ns <= out->event.ts_ns ? in : out;
 }
 
-void conn_force(struct conn *conn, struct ps_capture_stats *stats)
+void conn_force(struct conn *conn, uint64_t since_ns, struct ps_capture_stats *stats)
 {
-	while (conn->held_since_ns) {
-		int d = earlier_direction(conn);
+	struct segment *segment;
+
+	while ((segment = first_due(conn, since_ns)) != NULL) {
+		const struct ps_event *event = &segment->event;
 
 		stats->forced++;
-		if (!release_first(conn, d, stats))
+		/* What was sent unseen would otherwise be waited for again with every record to come. */
+		if (event->direction == PS_IN && event->other_pos > conn->waived_out)
+			conn->waived_out = event->other_pos;
+		if (release_first(conn, event->direction, stats) != RELEASE_WHOLE)
 			http1_conn_unblock(conn->http);
 		release(conn, stats);
 	}
 }
 
-/* --- records ------------------------------------------------------------ */
-
-static bool on_stream_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
-			    struct ps_capture_stats *stats)
+bool conn_is_waiting(const struct conn *conn)
 {
-	uint32_t taken = 0;
-
-	if (conn->directions[event->direction].held || must_wait(conn, event))
-		return hold(conn, event, payload, 0, false, now_ns);
-	taken = feed(conn, event, payload, 0, stats);
-	if (taken < event->captured_len && !hold(conn, event, payload, taken, true, now_ns))
-		return false;
-	if (conn->held_since_ns)
-		release(conn, stats);
-	return true;
+	return conn->directions[PS_IN].first || conn->directions[PS_OUT].first;
 }
 
-bool conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
+/* --- records ------------------------------------------------------------ */
+
+/* There is no memory to wait in: everything at once, whatever is missing. */
+static void feed_without_waiting(struct conn *conn, const struct ps_event *event, const uint8_t *payload,
+				 uint32_t taken, struct ps_capture_stats *stats)
+{
+	conn_force(conn, UINT64_MAX, stats);
+	stats->forced++;
+	while ((taken = feed(conn, event, payload, taken, stats)) < event->captured_len)
+		http1_conn_unblock(conn->http);
+}
+
+static void on_stream_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
+			    struct ps_capture_stats *stats)
+{
+	bool wait = conn->directions[event->direction].first || must_wait(conn, event);
+	uint32_t taken = wait ? 0 : feed(conn, event, payload, 0, stats);
+
+	if ((wait || taken < event->captured_len) && !hold(conn, event, payload, taken, now_ns, stats))
+		feed_without_waiting(conn, event, payload, taken, stats);
+	if (conn_is_waiting(conn))
+		release(conn, stats);
+}
+
+static void on_close_event(struct conn *conn, const struct ps_event *event)
+{
+	bool known = event->flags & PS_EVENT_KERNEL_POS;
+
+	conn->closing = true;
+	conn->close_ts_ns = event->ts_ns;
+	conn->close_pos[PS_IN] = known ? event->pos : 0;
+	conn->close_pos[PS_OUT] = known ? event->other_pos : 0;
+}
+
+void conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
 		struct ps_capture_stats *stats)
 {
 	switch (event->type) {
 	case PS_EVENT_PATH:
-		set_unix_path(conn, payload, event->captured_len);
-		return true;
-	case PS_EVENT_CLOSE:
-		conn->closing = true;
-		conn->close_pos[PS_IN] = event->pos;
-		conn->close_pos[PS_OUT] = event->other_pos;
-		return true;
-	default:
 		conn->last_tgid = event->process.tgid;
-		return on_stream_event(conn, event, payload, now_ns, stats);
+		set_unix_path(conn, payload, event->captured_len);
+		break;
+	case PS_EVENT_CLOSE:
+		on_close_event(conn, event);
+		break;
+	case PS_EVENT_DATA:
+	case PS_EVENT_END:
+		conn->last_tgid = event->process.tgid;
+		on_stream_event(conn, event, payload, now_ns, stats);
+		break;
 	}
 }
 
 bool conn_is_done(const struct conn *conn)
 {
-	return conn->closing && !conn->held_since_ns;
+	return conn->closing && !conn_is_waiting(conn);
 }
 
-/* Bytes that moved before the close and that no record told of. */
+/*
+ * Bytes that moved before the close and that no record told of. After a tunnel
+ * has begun, or when it is not HTTP, that is as it should be. In the sending
+ * direction one byte is the FIN; where no call was seen, one may be the SYN.
+ */
 static void gap_before_close(struct conn *conn, int d, struct ps_capture_stats *stats)
 {
 	struct direction *direction = &conn->directions[d];
-	struct ps_event event = {.direction = (uint8_t)d};
+	struct ps_event event = {.direction = (uint8_t)d, .ts_ns = conn->close_ts_ns};
+	uint64_t known = direction->next + (d == PS_OUT) + !direction->started;
 
-	/* One byte in the sending direction is the FIN. */
-	if (!direction->started || !conn->kernel_pos || conn->close_pos[d] <= direction->next + (d == PS_OUT))
+	if (!is_http(conn) || (!direction->started && conn->midstream) || conn->close_pos[d] <= known)
 		return;
-	feed_gap(conn, &event, conn->close_pos[d] - direction->next - (d == PS_OUT), stats);
+	feed_gap(conn, &event, conn->close_pos[d] - known, stats);
 }
 
 void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stats)
 {
-	struct http1_context ctx = {0};
-	struct http1_conn_stats http;
+	struct http1_context ctx = {.ts_ns = conn->close_ts_ns};
 
-	conn_force(conn, stats);
+	conn_force(conn, UINT64_MAX, stats);
 	if (conn->closing) {
 		gap_before_close(conn, PS_IN, stats);
 		gap_before_close(conn, PS_OUT, stats);
@@ -293,7 +396,12 @@ void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stat
 			http1_conn_end(conn->http, PS_OUT, &ctx);
 	}
 	http1_conn_finish(conn->http, flag);
-	http = http1_conn_stats(conn->http);
+}
+
+void conn_add_stats(const struct conn *conn, struct ps_capture_stats *stats)
+{
+	struct http1_conn_stats http = http1_conn_stats(conn->http);
+
 	stats->message_bytes += http.message_bytes;
 	stats->tunnel_bytes += http.tunnel_bytes;
 	stats->skipped_bytes += http.skipped_bytes;

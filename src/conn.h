@@ -23,8 +23,9 @@
 struct segment; /* a record that waits */
 
 struct direction {
-	uint64_t next;        /* position of the next byte to feed */
-	struct segment *held; /* by position */
+	uint64_t next;         /* position of the next byte to feed */
+	struct segment *first; /* of those that wait, by position */
+	struct segment *last;
 	bool started;
 };
 
@@ -37,32 +38,39 @@ struct conn {
 	struct ps_endpoint remote;
 	char *unix_path; /* or NULL */
 	size_t unix_path_len;
-	uint64_t held_since_ns; /* engine time at which the first held segment began to wait; 0: none */
-	uint64_t held_bytes;
+	uint64_t held_bytes;   /* memory of the records that wait */
+	uint64_t waived_out;   /* received data need not wait for sent data before this position any more */
+	uint64_t close_pos[2]; /* ends of in and out; 0: not known */
+	uint64_t close_ts_ns;
 	uint32_t last_tgid;
-	bool closing; /* PS_EVENT_CLOSE has come */
+	bool closing; /* nothing will come but what waits */
 	bool kernel_pos;
-	uint64_t close_pos[2];
+	bool midstream;
 };
 
-/* A connection that begins with this record; NULL when memory is short. Free with conn_free(). */
-struct conn *conn_new(const struct ps_event *event, const struct http1_limits *limits);
-void conn_free(struct conn *conn);
+/* A connection that begins with this record. Returns false when memory is short; else undo with conn_fini(). */
+bool conn_init(struct conn *conn, const struct ps_event *event, const struct http1_limits *limits);
+void conn_fini(struct conn *conn);
 
 /*
  * One record of the connection: PS_EVENT_DATA, _END, _CLOSE or _PATH.
  * payload has event->captured_len bytes and is not kept. now_ns: engine time.
- * Counters go to stats. Returns false when memory is short (the record is then
- * counted as a gap later on).
+ * Counters go to stats. When memory is short, waits end early.
  */
-bool conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
+void conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
 		struct ps_capture_stats *stats);
 
-/* Stop waiting: what is missing becomes a gap. */
-void conn_force(struct conn *conn, struct ps_capture_stats *stats);
+/* Whether records wait. */
+bool conn_is_waiting(const struct conn *conn);
+
+/* End the waits that began at since_ns of engine time or earlier: what is missing becomes a gap. */
+void conn_force(struct conn *conn, uint64_t since_ns, struct ps_capture_stats *stats);
 
 /* Nothing more will come; flag as in http1_conn_finish(). */
 void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stats);
+
+/* Add what became of the bytes that the parser has had so far. */
+void conn_add_stats(const struct conn *conn, struct ps_capture_stats *stats);
 
 /* Whether the connection was closed and nothing of it waits. */
 bool conn_is_done(const struct conn *conn);

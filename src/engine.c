@@ -3,26 +3,33 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Keys are addresses of kernel objects: their low bits are all alike, a multiplication spreads the others. */
+#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned int)((*(const uint64_t *)(key)*0x9e3779b97f4a7c15ULL) >> 32))
+#define HASH_KEYCMP(a, b, len)        (*(const uint64_t *)(a) != *(const uint64_t *)(b))
+#define HASH_NONFATAL_OOM             1
 #include <uthash.h>
 #include <utlist.h>
 
+enum { OWNER_BUCKETS = 1024 };
+
 /* A connection with its places in the engine's lists. */
 struct entry {
-	struct {
-		uint64_t id;
-		uint64_t sock;
-	} key;
-	struct conn *conn;
+	struct conn conn;                      /* conn.sock is the key */
 	struct entry *prev, *next;             /* all, the least recently used first */
 	struct entry *ready_prev, *ready_next; /* may have finished exchanges */
-	struct entry *held_prev, *held_next;   /* records wait */
-	bool ready, held, finished;
+	struct entry *held_prev, *held_next;   /* records wait, looked at longest ago first */
+	struct entry *owner_prev, *owner_next; /* ends with its process */
+	uint64_t looked_at_ns;                 /* engine time at which waiting began or was looked at last */
+	uint32_t owner_tgid;
+	bool ready, held, owned, finished;
 	UT_hash_handle hh;
 };
 
 struct engine {
 	struct engine_options options;
-	struct entry *by_key, *all, *ready, *held;
+	struct entry *by_sock, *all, *ready, *held;
+	struct entry *owned[OWNER_BUCKETS];
 	uint64_t now_ns; /* engine time: of the latest record, or as told by engine_tick() */
 	uint64_t held_bytes;
 	struct ps_capture_stats stats;
@@ -32,10 +39,15 @@ struct engine *engine_new(const struct engine_options *options)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
 
-	if (engine)
-		engine->options = *options;
+	if (!engine)
+		return NULL;
+	engine->options = *options;
+	if (engine->options.conns_max == 0)
+		engine->options.conns_max = 1;
 	return engine;
 }
+
+/* --- lists -------------------------------------------------------------- */
 
 static void set_ready(struct engine *engine, struct entry *entry)
 {
@@ -47,24 +59,58 @@ static void set_ready(struct engine *engine, struct entry *entry)
 
 static void set_held(struct engine *engine, struct entry *entry)
 {
-	bool held = entry->conn->held_since_ns != 0;
+	bool held = conn_is_waiting(&entry->conn);
 
 	if (held == entry->held)
 		return;
 	entry->held = held;
-	if (held)
+	if (held) {
+		entry->looked_at_ns = engine->now_ns;
 		DL_APPEND2(engine->held, entry, held_prev, held_next);
-	else
+	} else {
 		DL_DELETE2(engine->held, entry, held_prev, held_next);
+	}
 }
+
+static struct entry **owner_bucket(struct engine *engine, uint32_t tgid)
+{
+	return &engine->owned[tgid % OWNER_BUCKETS];
+}
+
+static void clear_owner(struct engine *engine, struct entry *entry)
+{
+	struct entry **bucket = owner_bucket(engine, entry->owner_tgid);
+
+	if (entry->owned)
+		DL_DELETE2(*bucket, entry, owner_prev, owner_next);
+	entry->owned = false;
+}
+
+/* Nothing but TCP tells of the close that comes with the end of a process. */
+static void set_owner(struct engine *engine, struct entry *entry)
+{
+	uint32_t tgid = entry->conn.last_tgid;
+	struct entry **bucket = owner_bucket(engine, tgid);
+
+	if (entry->conn.kernel_pos || (entry->owned && entry->owner_tgid == tgid))
+		return;
+	clear_owner(engine, entry);
+	entry->owned = true;
+	entry->owner_tgid = tgid;
+	DL_APPEND2(*bucket, entry, owner_prev, owner_next);
+}
+
+/* --- life of a connection ----------------------------------------------- */
 
 /* Take the entry out of everything but the ready list: it is freed when its exchanges have been handed out. */
 static void finish_entry(struct engine *engine, struct entry *entry, uint32_t flag)
 {
-	engine->held_bytes -= entry->conn->held_bytes;
-	conn_finish(entry->conn, flag, &engine->stats);
+	engine->held_bytes -= entry->conn.held_bytes;
+	conn_finish(&entry->conn, flag, &engine->stats);
+	conn_add_stats(&entry->conn, &engine->stats);
 	set_held(engine, entry);
-	HASH_DELETE(hh, engine->by_key, entry);
+	clear_owner(engine, entry);
+	HASH_DEL(engine->by_sock, entry);
 	DL_DELETE(engine->all, entry);
 	engine->stats.conns--;
 	entry->finished = true;
@@ -73,7 +119,7 @@ static void finish_entry(struct engine *engine, struct entry *entry, uint32_t fl
 
 static void free_entry(struct entry *entry)
 {
-	conn_free(entry->conn);
+	conn_fini(&entry->conn);
 	free(entry);
 }
 
@@ -87,12 +133,22 @@ void engine_free(struct engine *engine)
 	free(engine);
 }
 
+static void close_entry(struct engine *engine, struct entry *entry)
+{
+	entry->conn.closing = true;
+	finish_entry(engine, entry, PS_MESSAGE_ABORTED);
+}
+
 static struct entry *find(struct engine *engine, const struct ps_event *event)
 {
-	struct entry *entry, lookup = {.key = {.id = event->conn_id, .sock = event->sock}};
+	struct entry *entry;
 
-	HASH_FIND(hh, engine->by_key, &lookup.key, sizeof(lookup.key), entry);
-	return entry;
+	HASH_FIND(hh, engine->by_sock, &event->sock, sizeof(event->sock), entry);
+	if (!entry || entry->conn.id == event->conn_id)
+		return entry;
+	/* The kernel has reused the sock: the earlier connection went away unseen. */
+	close_entry(engine, entry);
+	return NULL;
 }
 
 static struct entry *add(struct engine *engine, const struct ps_event *event)
@@ -101,90 +157,157 @@ static struct entry *add(struct engine *engine, const struct ps_event *event)
 
 	if (!entry)
 		return NULL;
-	entry->conn = conn_new(event, &engine->options.http1);
-	if (!entry->conn) {
+	if (!conn_init(&entry->conn, event, &engine->options.http1)) {
 		free(entry);
 		return NULL;
 	}
-	entry->key.id = event->conn_id;
-	entry->key.sock = event->sock;
-	if (engine->stats.conns >= engine->options.conns_max) {
+	HASH_ADD(hh, engine->by_sock, conn.sock, sizeof(entry->conn.sock), entry);
+	if (!entry->hh.tbl) { /* memory is short */
+		free_entry(entry);
+		return NULL;
+	}
+	DL_APPEND(engine->all, entry);
+	engine->stats.conns++;
+	if (engine->stats.conns > engine->options.conns_max) {
 		engine->stats.evicted++;
 		finish_entry(engine, engine->all, PS_MESSAGE_UNFINISHED);
 	}
-	HASH_ADD(hh, engine->by_key, key, sizeof(entry->key), entry);
-	DL_APPEND(engine->all, entry);
-	engine->stats.conns++;
 	return entry;
 }
 
-/* A process has ended: its AF_UNIX connections do not say so themselves. */
+/* --- records ------------------------------------------------------------ */
+
 static void on_exit_event(struct engine *engine, uint32_t tgid)
 {
 	struct entry *entry, *next;
 
-	DL_FOREACH_SAFE(engine->all, entry, next)
+	DL_FOREACH_SAFE2(*owner_bucket(engine, tgid), entry, next, owner_next)
 	{
-		if (entry->conn->local.family == PS_FAMILY_UNIX && entry->conn->last_tgid == tgid) {
-			entry->conn->closing = true;
-			finish_entry(engine, entry, PS_MESSAGE_ABORTED);
-		}
+		if (entry->owner_tgid == tgid)
+			close_entry(engine, entry);
 	}
 }
 
-static void end_waits(struct engine *engine)
+/* End the connection's waits that are due; all when too much waits. */
+static void end_waits_of(struct engine *engine, struct entry *entry, uint64_t since_ns)
 {
-	struct entry *entry, *next;
+	struct conn *conn = &entry->conn;
 
-	DL_FOREACH_SAFE2(engine->held, entry, next, held_next)
-	{
-		if (engine->now_ns < entry->conn->held_since_ns + CONN_HOLD_NS &&
-		    engine->held_bytes <= engine->options.held_bytes_max)
-			return; /* the list is in the order in which waiting began */
-		engine->held_bytes -= entry->conn->held_bytes;
-		conn_force(entry->conn, &engine->stats);
-		engine->held_bytes += entry->conn->held_bytes;
-		set_held(engine, entry);
-		set_ready(engine, entry);
-		if (conn_is_done(entry->conn))
-			finish_entry(engine, entry, PS_MESSAGE_ABORTED);
-	}
+	engine->held_bytes -= conn->held_bytes;
+	conn_force(conn, since_ns, &engine->stats);
+	engine->held_bytes += conn->held_bytes;
+	set_ready(engine, entry);
+	set_held(engine, entry);
+	if (conn_is_done(conn))
+		finish_entry(engine, entry, PS_MESSAGE_ABORTED);
 }
 
-const struct conn *engine_event(struct engine *engine, const struct ps_event *event, const uint8_t *payload)
+/*
+ * The list is in the order in which entries were last looked at, so only its
+ * first ones can be due. What began to wait after its connection was last
+ * looked at waits up to twice CONN_HOLD_NS.
+ */
+static void end_waits(struct engine *engine)
 {
 	struct entry *entry;
 
-	engine->stats.records++;
-	if (event->ts_ns > engine->now_ns)
-		engine->now_ns = event->ts_ns;
-	if (event->type == PS_EVENT_EXIT) {
-		on_exit_event(engine, event->process.tgid);
+	while ((entry = engine->held) != NULL) {
+		bool full = engine->held_bytes > engine->options.held_bytes_max;
+
+		if (!full && engine->now_ns < entry->looked_at_ns + CONN_HOLD_NS)
+			return;
+		end_waits_of(engine, entry, full ? UINT64_MAX : engine->now_ns - CONN_HOLD_NS);
+		if (!entry->held)
+			continue;
+		entry->looked_at_ns = engine->now_ns;
+		DL_DELETE2(engine->held, entry, held_prev, held_next);
+		DL_APPEND2(engine->held, entry, held_prev, held_next);
+	}
+}
+
+/* The connection of the record; NULL when there is none and none begins with it, or memory is short. */
+static struct entry *entry_of(struct engine *engine, const struct ps_event *event)
+{
+	struct entry *entry = find(engine, event);
+
+	if (!entry) {
+		/* What ends a connection that is not known, or was given up, ends nothing. */
+		bool begins = event->type == PS_EVENT_DATA || event->type == PS_EVENT_PATH;
+
+		return begins ? add(engine, event) : NULL;
+	}
+	if (entry->next) { /* not the last, that is the most recently used one */
+		DL_DELETE(engine->all, entry);
+		DL_APPEND(engine->all, entry);
+	}
+	return entry;
+}
+
+static const struct conn *on_conn_event(struct engine *engine, const struct ps_event *event, const uint8_t *payload)
+{
+	struct entry *entry = entry_of(engine, event);
+	struct conn *conn;
+
+	if (!entry) {
+		if (event->type == PS_EVENT_DATA)
+			engine->stats.dropped_bytes += event->len;
 		return NULL;
 	}
+	conn = &entry->conn;
+	engine->held_bytes -= conn->held_bytes;
+	conn_event(conn, event, payload, engine->now_ns, &engine->stats);
+	engine->held_bytes += conn->held_bytes;
+	set_held(engine, entry);
+	set_owner(engine, entry);
+	set_ready(engine, entry);
+	if (conn_is_done(conn))
+		finish_entry(engine, entry, PS_MESSAGE_ABORTED);
+	return !entry->finished && http1_conn_mode(conn->http) != HTTP1_CONN_HTTP ? conn : NULL;
+}
+
+/* The probes are ours, but they can be edited: never trust a length. */
+static bool is_well_formed(const struct ps_event *event, size_t payload_size)
+{
+	if (event->captured_len > payload_size || event->direction > PS_OUT)
+		return false;
+	if (event->pos > INT64_MAX || event->other_pos > INT64_MAX) /* sums of it must not wrap */
+		return false;
+	switch (event->type) {
+	case PS_EVENT_DATA:
+		return event->captured_len <= event->len;
+	case PS_EVENT_PATH:
+		return event->captured_len <= PS_UNIX_PATH_LEN;
+	case PS_EVENT_END:
+	case PS_EVENT_CLOSE:
+	case PS_EVENT_EXIT:
+		return event->captured_len == 0;
+	}
+	return false;
+}
+
+const struct conn *engine_record(struct engine *engine, const void *record, size_t size)
+{
+	const struct ps_event *event = record;
+	const struct conn *stop = NULL;
+
+	engine->stats.records++;
+	if (size < sizeof(*event) || !is_well_formed(event, size - sizeof(*event))) {
+		engine->stats.malformed++;
+		return NULL;
+	}
+	if (event->ts_ns > engine->now_ns)
+		engine->now_ns = event->ts_ns;
 	if (event->type == PS_EVENT_DATA) {
 		engine->stats.data_bytes += event->len;
 		engine->stats.captured_bytes += event->captured_len;
 	}
-	entry = find(engine, event);
-	if (!entry && event->type == PS_EVENT_CLOSE)
-		return NULL;
-	if (!entry)
-		entry = add(engine, event);
-	if (!entry)
-		return NULL;
-	DL_DELETE(engine->all, entry);
-	DL_APPEND(engine->all, entry);
-	engine->held_bytes -= entry->conn->held_bytes;
-	conn_event(entry->conn, event, payload, engine->now_ns, &engine->stats);
-	engine->held_bytes += entry->conn->held_bytes;
-	set_held(engine, entry);
-	set_ready(engine, entry);
-	if (conn_is_done(entry->conn))
-		finish_entry(engine, entry, PS_MESSAGE_ABORTED);
+	if (event->type == PS_EVENT_EXIT)
+		on_exit_event(engine, event->process.tgid);
+	else
+		stop = on_conn_event(engine, event, (const uint8_t *)(event + 1));
 	if (engine->held)
 		end_waits(engine);
-	return !entry->finished && http1_conn_mode(entry->conn->http) != HTTP1_CONN_HTTP ? entry->conn : NULL;
+	return stop;
 }
 
 void engine_tick(struct engine *engine, uint64_t now_ns)
@@ -202,6 +325,8 @@ void engine_finish(struct engine *engine)
 	finish_entry(engine, entry, PS_MESSAGE_UNFINISHED);
 }
 
+/* --- results ------------------------------------------------------------ */
+
 /* The first of the ready list has no more exchanges. */
 static void pop_ready(struct engine *engine)
 {
@@ -216,7 +341,7 @@ static void pop_ready(struct engine *engine)
 const struct ps_exchange *engine_next(struct engine *engine)
 {
 	while (engine->ready) {
-		struct conn *conn = engine->ready->conn;
+		struct conn *conn = &engine->ready->conn;
 		struct ps_exchange *exchange = http1_conn_next(conn->http);
 
 		if (exchange) {
@@ -240,5 +365,19 @@ bool engine_waiting(const struct engine *engine)
 
 struct ps_capture_stats engine_stats(const struct engine *engine)
 {
-	return engine->stats;
+	struct ps_capture_stats stats = engine->stats;
+
+	for (const struct entry *entry = engine->all; entry; entry = entry->next)
+		conn_add_stats(&entry->conn, &stats);
+	return stats;
+}
+
+size_t engine_memory(const struct engine *engine)
+{
+	size_t bytes = 0;
+
+	for (const struct entry *entry = engine->all; entry; entry = entry->next)
+		bytes += sizeof(*entry) + entry->conn.held_bytes + entry->conn.unix_path_len +
+			 http1_conn_memory(entry->conn.http);
+	return bytes;
 }

@@ -10,7 +10,7 @@ struct engine;
 
 struct engine_options {
 	struct http1_limits http1;
-	uint32_t conns_max;
+	uint32_t conns_max; /* at least 1 */
 	uint64_t held_bytes_max;
 };
 
@@ -19,11 +19,12 @@ struct engine *engine_new(const struct engine_options *options);
 void engine_free(struct engine *engine);
 
 /*
- * One record with its captured_len payload bytes, not kept.
+ * One record of size bytes: a struct ps_event, aligned as such, and its
+ * payload. Not kept. One that breaks the event contract is counted and dropped.
  * Returns the connection if it is not HTTP (any more), so that its source may
  * stop sending; else NULL.
  */
-const struct conn *engine_event(struct engine *engine, const struct ps_event *event, const uint8_t *payload);
+const struct conn *engine_record(struct engine *engine, const void *record, size_t size);
 
 /* The source has nothing more for now and it is now_ns: end waits that took too long. */
 void engine_tick(struct engine *engine, uint64_t now_ns);
@@ -37,6 +38,10 @@ const struct ps_exchange *engine_next(struct engine *engine);
 /* Whether some record waits for earlier ones. */
 bool engine_waiting(const struct engine *engine);
 
+/* Takes time in proportion to the number of connections. */
 struct ps_capture_stats engine_stats(const struct engine *engine);
+
+/* Heap bytes of the connections, those of the hash table apart. As slow as engine_stats(). */
+size_t engine_memory(const struct engine *engine);
 
 #endif

@@ -117,7 +117,14 @@ struct ps_capture_options {
 	uint64_t held_bytes_max; /* of records that wait for earlier ones */
 };
 
-/* What became of the records, in total since ps_capture_new(). */
+/*
+ * What became of the records, in total since ps_capture_new(). At any moment
+ *
+ *	data_bytes == message_bytes + tunnel_bytes + skipped_bytes + uncaptured_bytes +
+ *		      overlap_bytes + waiting_bytes + dropped_bytes
+ *
+ * gap_bytes is uncaptured_bytes and what moved with no record of it at all.
+ */
 struct ps_capture_stats {
 	uint64_t records;        /* read from the ring */
 	uint64_t data_bytes;     /* that they stand for */
@@ -127,12 +134,17 @@ struct ps_capture_stats {
 	uint64_t skipped_bytes;  /* before the first message or after a parse error, or on ignored connections */
 	uint64_t gap_bytes;      /* known to be missing */
 	uint64_t gaps;
-	uint64_t overlaps; /* records for bytes that were already there */
+	uint64_t overlaps; /* records for bytes that were already there, or already given up as a gap */
 	uint64_t forced;   /* waits that ended without what was waited for */
 	uint64_t parse_errors;
-	uint64_t evicted;   /* connections given up for want of room */
-	uint64_t conns;     /* followed now */
-	uint64_t exchanges; /* handed out */
+	uint64_t evicted;          /* connections given up for want of room */
+	uint64_t conns;            /* followed now */
+	uint64_t exchanges;        /* handed out */
+	uint64_t uncaptured_bytes; /* that records stand for but could not carry */
+	uint64_t overlap_bytes;    /* in overlaps, not used */
+	uint64_t waiting_bytes;    /* in records that wait now */
+	uint64_t dropped_bytes;    /* in records of connections that there was no memory for */
+	uint64_t malformed;        /* records that break the event contract, dropped and counted nowhere else */
 };
 
 /* Reads the ring buffer and yields exchanges. One thread only. */
