@@ -10,7 +10,8 @@ describe("filters", function()
     return fixture.exchange {
       side = spec.side,
       request = spec.request ~= false and fixture.request {
-        target = spec.target or "/api/users?page=2", headers = { { "Host", "Example.org:8080" } }, first_ts_ns = 1000000,
+        target = spec.target or "/api/users?page=2", headers = { { "Host", "Example.org:8080" } },
+        first_ts_ns = 1000000,
       },
       response = spec.response ~= false and fixture.response {
         status = spec.status or 200, first_ts_ns = 2000000, last_ts_ns = 6000000,
