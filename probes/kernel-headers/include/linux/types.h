@@ -16,5 +16,5 @@ enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 #define __bitwise
 #define __user
-#define __aligned_u64 __u64 __attribute__((aligned(8)))
+#define __aligned_u64   __u64 __attribute__((aligned(8)))
 #define __always_inline inline __attribute__((always_inline))
