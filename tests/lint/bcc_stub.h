@@ -20,7 +20,7 @@
 	};                                                                                                             \
 	extern struct name##_table name
 #define BPF_HASH(name, key_t, leaf_t, size) BPF_TABLE("hash", key_t, leaf_t, name, size)
-#define BPF_ARRAY(name, leaf_t, size) BPF_TABLE("array", u32, leaf_t, name, size)
+#define BPF_ARRAY(name, leaf_t, size)       BPF_TABLE("array", u32, leaf_t, name, size)
 #define BPF_RINGBUF_OUTPUT(name, pages)                                                                                \
 	struct name##_table {                                                                                          \
 		void *(*ringbuf_reserve)(u64);                                                                         \
@@ -45,6 +45,7 @@ struct bpf_raw_tracepoint_args {
 struct task_struct;
 
 long bpf_probe_read_kernel(void *dst, u32 size, const void *address);
+long bpf_probe_read_kernel_str(void *dst, u32 size, const void *address);
 long bpf_probe_read_user(void *dst, u32 size, const void *address);
 u64 bpf_ktime_get_ns(void);
 u64 bpf_get_current_pid_tgid(void);
@@ -55,6 +56,6 @@ struct task_struct *bpf_get_current_task_btf(void);
 long bpf_task_pt_regs(struct task_struct *task);
 long bpf_get_current_comm(void *dst, u32 size);
 
-#define bpf_ntohs(value) __builtin_bswap16(value)
-#define PT_REGS_RC(ctx) ((ctx)->ax)
+#define bpf_ntohs(value)   __builtin_bswap16(value)
+#define PT_REGS_RC(ctx)    ((ctx)->ax)
 #define PT_REGS_PARM1(ctx) ((ctx)->di)
