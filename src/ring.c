@@ -13,6 +13,10 @@ int ring_open(struct ring *ring, int map_fd, size_t size)
 	void *consumer, *producer;
 
 	memset(ring, 0, sizeof(*ring));
+	if (size < page || (size & (size - 1)) != 0) { /* positions are turned into offsets with a mask */
+		errno = EINVAL;
+		return -1;
+	}
 	consumer = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
 	if (consumer == MAP_FAILED)
 		return -1;

@@ -14,7 +14,7 @@ struct ring {
 	size_t record_size;  /* of the record that ring_peek() gave last */
 };
 
-/* Map the ring of size bytes behind map_fd. 0, or -1 with errno. */
+/* Map the ring of size bytes behind map_fd. 0, or -1 with errno; ring_close() does nothing then. */
 int ring_open(struct ring *ring, int map_fd, size_t size);
 void ring_close(struct ring *ring);
 

@@ -36,15 +36,18 @@ static __always_inline int is_tchar(unsigned char c)
 	return c < 128 && ((map >> (c & 63)) & 1);
 }
 
-/* How far p agrees with text: all of text is a YES, all of p a MAYBE. */
+/*
+ * How far p agrees with text: all of text is a YES, all of p a MAYBE. fold is
+ * 0, or 0x20 to take the upper case of letters for the lower case in text.
+ */
 static __always_inline enum infer_result infer_prefix(const unsigned char *p, unsigned int len, const char *text,
-						      unsigned int text_len)
+						      unsigned int text_len, unsigned char fold)
 {
 	INFER_UNROLLED
 	for (unsigned int i = 0; i < text_len; i++) {
 		if (i >= len)
 			return INFER_MAYBE;
-		if (p[i] != (unsigned char)text[i])
+		if ((p[i] | fold) != (unsigned char)text[i])
 			return INFER_NO;
 	}
 	return INFER_YES;
@@ -62,8 +65,8 @@ static __always_inline enum infer_result infer_target(const unsigned char *p, un
 		return INFER_MAYBE;
 	if (p[0] == '/' || p[0] == '*' || is_connect)
 		return INFER_YES;
-	if (p[0] == 'h' || p[0] == 'H') /* the scheme is case-insensitive, its first letter stands for it */
-		return infer_prefix(p + 1, len - 1, "ttp", 3);
+	if (p[0] == 'h' || p[0] == 'H') /* the scheme is case-insensitive */
+		return infer_prefix(p + 1, len - 1, "ttp", 3, 0x20);
 	return INFER_NO;
 }
 
@@ -74,7 +77,7 @@ static __always_inline enum infer_result infer_target(const unsigned char *p, un
  */
 static __always_inline enum infer_result infer_http1(const unsigned char *p, unsigned int len)
 {
-	enum infer_result status = infer_prefix(p, len, "HTTP/1.", 7);
+	enum infer_result status = infer_prefix(p, len, "HTTP/1.", 7, 0);
 
 	if (status != INFER_NO)
 		return status;
@@ -84,7 +87,7 @@ static __always_inline enum infer_result infer_http1(const unsigned char *p, uns
 			return INFER_MAYBE;
 		if (p[i] == ' ' && i > 0)
 			return infer_target(p + i + 1, len - i - 1,
-					    i == 7 && infer_prefix(p, 7, "CONNECT", 7) == INFER_YES);
+					    i == 7 && infer_prefix(p, 7, "CONNECT", 7, 0) == INFER_YES);
 		if (!is_tchar(p[i]))
 			return INFER_NO;
 	}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* probes/include/infer.h: is it HTTP/1, judged by the first bytes? */
+#include "../../probes/include/infer.h"
+#include "../../src/http1.h"
+#include "tap.h"
+
+#include <string.h>
+
+/* As the kernel calls it: INFER_BYTES readable bytes, of which those after len are left from something else. */
+static enum infer_result infer(const char *data, size_t len, int rest)
+{
+	unsigned char bytes[INFER_BYTES];
+
+	memset(bytes, rest, sizeof(bytes));
+	if (len > sizeof(bytes))
+		len = sizeof(bytes);
+	memcpy(bytes, data, len);
+	return infer_http1(bytes, (unsigned int)len);
+}
+
+static bool all_are(const char *data, size_t len, enum infer_result expected)
+{
+	static const int rests[] = {0, ' ', '/', 'A', 0xff};
+
+	for (size_t i = 0; i < sizeof(rests) / sizeof(*rests); i++)
+		if (infer(data, len, rests[i]) != expected)
+			return false;
+	return true;
+}
+
+/* HTTP/1: yes from `enough` bytes on, maybe before, never no. */
+static void expect_http(const char *line, size_t enough)
+{
+	char name[128];
+	bool right = true;
+
+	for (size_t len = 0; len <= strlen(line); len++) {
+		enum infer_result expected = len < enough ? INFER_MAYBE : INFER_YES;
+
+		if (all_are(line, len, expected))
+			continue;
+		printf("# \"%s\" cut to %zu bytes: %d, expected %d\n", line, len, infer(line, len, 0), expected);
+		right = false;
+	}
+	snprintf(name, sizeof(name), "HTTP: %s", line);
+	tap_ok(right, name);
+}
+
+/* Not HTTP/1: no from `enough` bytes on, and never yes. */
+static void expect_other(const char *name, const char *data, size_t data_len, size_t enough)
+{
+	bool right = true;
+
+	for (size_t len = 0; len <= data_len; len++) {
+		if (all_are(data, len, len < enough ? INFER_MAYBE : INFER_NO))
+			continue;
+		printf("# %s cut to %zu bytes: %d\n", name, len, infer(data, len, 0));
+		right = false;
+	}
+	tap_ok(right, name);
+}
+
+static void test_requests(void)
+{
+	static const char *const methods[] = {
+	    /* IANA HTTP Method Registry */
+	    "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LABEL", "LINK",
+	    "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "OPTIONS",
+	    "ORDERPATCH", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PUT", "REBIND", "REPORT", "SEARCH", "TRACE",
+	    "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+	    /* and what else a token can be */
+	    "x", "M-SEARCH", "get", "!#$%&'*+-.^_`|~09az", "ABCDEFGHIJKLMNOPQRSTUVW", "HTTP"};
+	char line[128];
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+		size_t method = strlen(methods[i]);
+
+		snprintf(line, sizeof(line), "%s /index.html HTTP/1.1", methods[i]);
+		expect_http(line, method + 2);
+	}
+	expect_http("OPTIONS * HTTP/1.1", 9);
+	expect_http("GET http://h/ HTTP/1.1", 8);
+	expect_http("GET https://h/ HTTP/1.1", 8);
+	expect_http("GET HTTP://h/ HTTP/1.1", 8);
+	expect_http("UPDATEREDIRECTREF http://h/ HTTP/1.1", 22);
+	expect_http("CONNECT example.test:443 HTTP/1.1", 9);
+	expect_http("CONNECT [::1]:443 HTTP/1.1", 9);
+	expect_http("PRI * HTTP/2.0", 5); /* HTTP/2: left to src/, which can say so */
+}
+
+static void test_responses(void)
+{
+	expect_http("HTTP/1.1 200 OK", 7);
+	expect_http("HTTP/1.0 404 Not Found", 7);
+}
+
+#define OTHER(name, text, enough) expect_other(name, text, sizeof(text) - 1, enough)
+
+static void test_others(void)
+{
+	OTHER("TLS client hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 1);
+	OTHER("SSH banner", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", 23);
+	OTHER("SSH banner without comment", "SSH-2.0-dropbear\r\n", 17);
+	OTHER("redis array", "*3\r\n$3\r\nSET\r\n", 3);
+	OTHER("redis inline", "PING\r\n", 5);
+	OTHER("redis inline with an argument", "GET counter\r\n", 5);
+	OTHER("redis answer", "+OK\r\n", 4);
+	OTHER("redis bulk answer", "$-1\r\n", 4);
+	OTHER("memcached get", "get user:17\r\n", 5);
+	OTHER("memcached set", "set key 0 60 5\r\nvalue\r\n", 5);
+	OTHER("memcached answer", "VALUE key 0 5\r\n", 7);
+	OTHER("memcached binary", "\x80\x00\x00\x03", 1);
+	OTHER("SMTP greeting", "220 mail.example.test ESMTP\r\n", 5);
+	OTHER("SMTP multi-line answer", "250-mail.example.test\r\n", 22);
+	OTHER("SMTP client", "EHLO client.example.test\r\n", 6);
+	OTHER("IMAP greeting", "* OK IMAP4rev1\r\n", 3);
+	OTHER("POP3 greeting", "+OK ready\r\n", 5);
+	OTHER("FTP client", "USER anonymous\r\n", 6);
+	OTHER("PROXY protocol, version 1", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", 7);
+	OTHER("PROXY protocol, version 2", "\r\n\r\n\0\r\nQUIT\n", 1);
+	OTHER("PostgreSQL startup", "\x00\x00\x00\x54\x00\x03\x00\x00user", 1);
+	OTHER("MySQL greeting",
+	      "\x4a\x00\x00\x00\x0a"
+	      "8.0.1",
+	      2);
+	OTHER("HTTP/2 SETTINGS", "\x00\x00\x12\x04\x00\x00\x00\x00\x00", 1);
+	OTHER("HTTP/2 status line", "HTTP/2.0 200\r\n", 6);
+	OTHER("D-Bus", "\0AUTH EXTERNAL 31303030\r\n", 1);
+	OTHER("D-Bus authentication", "AUTH EXTERNAL 31303030\r\n", 6);
+	OTHER("JSON", "{\"jsonrpc\":\"2.0\"}", 1);
+	OTHER("space first", " GET / HTTP/1.1", 1);
+	OTHER("two spaces", "GET  / HTTP/1.1", 5);
+	OTHER("UTF-8 in the method", "G\xc3\x89T / HTTP/1.1", 2);
+	OTHER("token that does not end", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", 24);
+}
+
+/* The two files that say what a token is must agree. */
+static void test_tchar(void)
+{
+	bool same = true;
+
+	for (int c = 1; c < 256; c++) {
+		char line[] = "x / HTTP/1.1";
+
+		line[0] = (char)c;
+		if (is_tchar((unsigned char)c) != (http1_line_kind(line, strlen(line)) == HTTP1_REQUEST)) {
+			printf("# character %d\n", c);
+			same = false;
+		}
+	}
+	tap_ok(same && !is_tchar(0), "token characters are those of src/http1.c");
+}
+
+int main(void)
+{
+	test_requests();
+	test_responses();
+	test_others();
+	test_tchar();
+	return tap_end();
+}
