@@ -75,7 +75,8 @@ def children_of_threads(t):
 def comm(t):
     """-c: threads of this name"""
     server = PythonServer(t)
-    shell, wget = shell_of_curls(t, server), t.gated(["wget", "-q", "--no-hsts", "-O", "/dev/null", server.url + "/bytes/7"])
+    shell = shell_of_curls(t, server)
+    wget = t.gated(["wget", "-q", "--no-hsts", "-O", "/dev/null", server.url + "/bytes/7"])
     exchanges = run_and_stop(t.snoop("-c", "wget", pids=[shell, wget]), shell, wget)
     truths = [truth for truth in server.mirrored(4, comm="wget") if truth["target"] == "/bytes/7"]
     compare(truths, exchanges)

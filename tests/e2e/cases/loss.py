@@ -36,13 +36,15 @@ def check_nothing_invented(truths, exchanges):
     real = {tuple(truth[key] for key in keys) for truth in truths}
     reported = Counter()
     for exchange in exchanges:
+        flat = flatten(exchange)
         if exchange["request"] and exchange["response"]:
-            flat = flatten(exchange)
             key = tuple(flat[key] for key in keys)
             check(key in real, f"never happened: {flat}")
             reported[key] += 1
-        if exchange["response"]:
-            check_kept_prefix(exchange, "response", pattern(2 << 20))
+            size = int(flat["target"].split("/")[2].partition("?")[0])
+            check_kept_prefix(exchange, "response", pattern(size))
+        elif exchange["response"]:
+            check_kept_prefix(exchange, "response", pattern(flat["response_bytes"]))
     check(max(reported.values(), default=0) <= 1, f"reported twice: {reported.most_common(1)}")
 
 
