@@ -18,7 +18,7 @@ import traffic
 
 TOOL = Path(__file__).parents[2] / "tools" / "httpsnoop"
 KINDS = ("kprobe", "tracepoint")
-READY_TIMEOUT_S = 50
+READY_TIMEOUT_S = 90
 EXIT_TIMEOUT_S = 60
 IDLE_CONNECTIONS = 16
 
