@@ -54,7 +54,7 @@ enum {
 
 enum { MESSAGE_OOB = 1, MESSAGE_PEEK = 2, MESSAGE_TRUNC = 0x20, MESSAGE_ERRQUEUE = 0x2000, SHUT_READ_ONLY = 0 };
 enum { MESSAGE_NOT_STREAM = MESSAGE_OOB | MESSAGE_PEEK | MESSAGE_ERRQUEUE };
-enum { STATUS_COMPAT = 2 }; /* TS_COMPAT in thread_info.status: the task is in a 32-bit system call */
+enum { STATUS_COMPAT = 2 };    /* TS_COMPAT in thread_info.status: the task is in a 32-bit system call */
 enum { IOV_MAX_COUNT = 1024 }; /* UIO_MAXIOV */
 
 /* Where struct user_msghdr, a user-space ABI, has its vector (include/linux/socket.h). */
@@ -66,8 +66,14 @@ enum { PIECES_FIRST = 2, PIECES_MORE = 32, PREFIX_BUFFERS = 8, UNDECIDED_CALLS_M
 BPF_HASH(active_calls, u64, struct io_call, 4096);
 
 /* The programs that go on with a call in active_calls, by enum continuation. */
-BPF_PROG_ARRAY(continuations, 3);
-enum continuation { CONTINUE_NONE = -1, CONTINUE_COPY = 0, CONTINUE_JUDGE = 1, CONTINUE_MESSAGES = 2 };
+BPF_PROG_ARRAY(continuations, 4);
+enum continuation {
+	CONTINUE_NONE = -1,
+	CONTINUE_COPY = 0,
+	CONTINUE_JUDGE = 1,
+	CONTINUE_MESSAGES = 2,
+	CONTINUE_FILE = 3
+};
 
 /* From process and kind to how often it did what the probes cannot follow. Read by user space at exit. */
 BPF_HASH(invisible, struct ps_invisible_key, struct ps_invisible_calls, 1024);
@@ -171,7 +177,7 @@ static __always_inline bool next_message(struct io_call *call)
 	return true;
 }
 
-/* Keep the call for the program that continues it. Returns false, with the rest counted as lost, when there is no room. */
+/* Keep the call for the program that continues it. Returns false, the rest counted as lost, when there is no room. */
 static __always_inline bool remember(struct io_call *call, struct ps_conn *conn)
 {
 	u64 id = bpf_get_current_pid_tgid();
@@ -213,7 +219,6 @@ done:
 /* Copy the first pieces. Returns whether copy_more() has to go on. */
 static __always_inline bool copy_call(struct io_call *call, struct ps_conn *conn)
 {
-	u64 id = bpf_get_current_pid_tgid();
 	int i;
 
 #pragma clang loop unroll(disable)
@@ -248,30 +253,37 @@ static __always_inline void not_http(struct ps_conn *conn)
  * A connection met in its middle is judged by the beginning of each call, where
  * messages begin. Returns how many bytes are known.
  */
-static __always_inline u32 gather_prefix(struct ps_conn *conn, const struct io_call *from)
+static __always_inline u32 gather_prefix(struct ps_conn *conn, struct io_call *call)
 {
-	int d = from->direction & 1;
-	struct io_call call = *from;
-	u64 have = conn->midstream ? 0 : conn->prefix_len[d], len;
+	/* Worked on where it is (see copy_more() for why), then set back. */
+	u64 base = call->base, left = call->left, iov = call->iov, in_message = call->in_message, len, have;
+	u32 iov_left = call->iov_left;
+	int d = call->direction & 1;
 
+	if (conn->midstream)
+		conn->prefix_len[d] = 0;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < PREFIX_BUFFERS && have < INFER_BYTES; i++) {
-		if (!next_buffer(&call))
+	for (int i = 0; i < PREFIX_BUFFERS; i++) {
+		have = conn->prefix_len[d];
+		if (have >= INFER_BYTES || !next_buffer(call))
 			break;
-		len = call.left < call.in_message ? call.left : call.in_message;
+		len = call->left < call->in_message ? call->left : call->in_message;
 		if (len > INFER_BYTES)
 			len = INFER_BYTES;
 		if (len == 0)
 			continue;
-		have &= INFER_BYTES - 1;
-		if (bpf_probe_read_user(conn->prefix[d] + have, len, (const void *)call.base))
+		if (bpf_probe_read_user(conn->prefix[d] + have, len, (const void *)call->base))
 			break;
-		have += len;
-		call.in_message -= len;
-		call.left = 0;
+		conn->prefix_len[d] = have + len;
+		call->in_message -= len;
+		call->left = 0;
 	}
-	conn->prefix_len[d] = have < INFER_BYTES ? have : INFER_BYTES;
-	return have;
+	call->base = base;
+	call->left = left;
+	call->iov = iov;
+	call->iov_left = iov_left;
+	call->in_message = in_message;
+	return conn->prefix_len[d];
 }
 
 /* The first calls of a connection: is it HTTP? If so or if it may be, go on with copy_more(). */
@@ -369,7 +381,7 @@ static __always_inline struct ps_conn *locate(struct io_call *call, long ret)
 		conn_first_call(conn, ref.sock, call->direction, ret);
 	end = conn->kernel_pos ? relative_end(conn, ref.sock, d) : conn->pos[d] + ret;
 	conn->pos[d] = end;
-	call->pos = end > ret ? end - ret : 0;
+	call->pos = end > (u64)ret ? end - ret : 0;
 	call->other_pos = relative_end(conn, ref.sock, !d);
 	call->remaining = ret;
 	return conn;
@@ -391,7 +403,11 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 		return CONTINUE_NONE;
 	call->in_message = ret;
 	if (has_no_buffer(call, conn)) {
-		if (conn->verdict == PS_VERDICT_HTTP)
+		if (conn->verdict != PS_VERDICT_HTTP)
+			return CONTINUE_NONE;
+		if (call->from_file && remember(call, conn))
+			return CONTINUE_FILE;
+		if (!call->from_file)
 			give_up(call, conn, PS_LOSS_NO_BUFFER, 0);
 		return CONTINUE_NONE;
 	}
@@ -400,6 +416,85 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 	if (conn->verdict == PS_VERDICT_HTTP && copy_call(call, conn))
 		return CONTINUE_COPY;
 	return CONTINUE_NONE;
+}
+
+/* Where the bytes began that sendfile took: it has moved *offset, or the file's own position, behind them. */
+static __always_inline u64 file_offset(const struct io_call *call, u64 file)
+{
+	u64 end = 0;
+
+	if (call->iov)
+		bpf_probe_read_user(&end, sizeof(end), (const void *)call->iov);
+	else
+		end = read_pointer(file + OFF_FILE_POS);
+	return end - call->remaining;
+}
+
+/* The path of a file up to the root of its mount namespace, last component first. */
+static __always_inline void fill_path(struct ps_file_ref *ref, u64 file)
+{
+	u64 dentry = read_pointer(file + OFF_FILE_DENTRY), mnt = read_pointer(file + OFF_FILE_MNT);
+	u64 mount, parent;
+	u32 at;
+
+	ref->names = 0; /* counted there: see copy_more() for why */
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 2 * PS_FILE_NAMES_MAX; i++) {
+		parent = read_pointer(dentry + OFF_DENTRY_PARENT);
+		if (dentry == read_pointer(mnt + OFF_VFSMOUNT_ROOT)) { /* go on where it is mounted */
+			mount = mnt - OFF_MOUNT_MNT;
+			parent = read_pointer(mount + OFF_MOUNT_PARENT);
+			if (!parent || parent == mount)
+				break;
+			dentry = read_pointer(mount + OFF_MOUNT_MOUNTPOINT);
+			mnt = parent + OFF_MOUNT_MNT;
+			continue;
+		}
+		if (!parent || parent == dentry) /* not below any mount: unlinked from the tree */
+			break;
+		at = ref->names;
+		if (at >= PS_FILE_NAMES_MAX)
+			break;
+		bpf_probe_read_kernel_str(ref->name[at], PS_FILE_NAME_LEN,
+					  (const void *)read_pointer(dentry + OFF_DENTRY_NAME));
+		ref->names = at + 1;
+		dentry = parent;
+	}
+}
+
+/* sendfile returned: tell user space where it can read what was sent. */
+int copy_file(struct pt_regs *ctx)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct io_call *call = active_calls.lookup(&id);
+	struct ps_conn *conn = call ? conns.lookup(&call->sock) : 0;
+	struct ps_event *event;
+	struct ps_file_ref *ref;
+	u64 file, inode;
+
+	if (!conn)
+		goto done;
+	file = file_of_fd(call->base);
+	event = file ? reserve(RECORD_LARGE, call->remaining) : 0;
+	if (!event) {
+		if (!file)
+			give_up(call, conn, PS_LOSS_NO_BUFFER, 0);
+		goto done;
+	}
+	fill_event(event, call, conn, PS_EVENT_FILE, call->remaining);
+	event->captured_len = sizeof(*ref);
+	ref = (struct ps_file_ref *)(event + 1);
+	inode = read_pointer(file + OFF_FILE_INODE);
+	ref->inode = read_pointer(inode + OFF_INODE_INO);
+	ref->file_bytes = read_pointer(inode + OFF_INODE_SIZE);
+	ref->offset = file_offset(call, file);
+	ref->fd = call->base;
+	fill_path(ref, file);
+	submit(event);
+done:
+	active_calls.delete(&id);
+	return 0;
 }
 
 /*
@@ -420,8 +515,7 @@ int copy_messages(struct pt_regs *ctx)
 		if (i >= call->messages_left)
 			break;
 		len = 0;
-		bpf_probe_read_user(&len, sizeof(len),
-				    (const void *)(call->messages + i * MMSGHDR_SIZE + MMSGHDR_LEN));
+		bpf_probe_read_user(&len, sizeof(len), (const void *)(call->messages + i * MMSGHDR_SIZE + MMSGHDR_LEN));
 		total += len;
 	}
 	conn = total ? locate(call, total) : 0;
@@ -464,7 +558,7 @@ static __always_inline bool decode(struct io_call *call, const struct call_regs 
 		one_buffer(call, regs->si, regs->dx);
 		return receive_flags(call, regs->r10);
 	case NR_WRITEV:
-	case NR_PWRITEV2: /* sockets take it with offset -1 only, which means: like writev */
+	case NR_PWRITEV2:                 /* sockets take it with offset -1 only, which means: like writev */
 		call->direction = PS_OUT; /* fallthrough */
 	case NR_READV:
 	case NR_PREADV2:
@@ -478,6 +572,9 @@ static __always_inline bool decode(struct io_call *call, const struct call_regs 
 	case NR_SENDFILE: /* ssize_t sendfile(int out_fd, int in_fd, off_t *offset, size_t count) */
 		call->direction = PS_OUT;
 		call->flags = PS_EVENT_NO_BUFFER;
+		call->from_file = 1;
+		call->base = regs->si;
+		call->iov = regs->dx;
 		return true;
 	case NR_SPLICE: /* ssize_t splice(int fd_in, off_t *off_in, int fd_out, off_t *off_out, size_t len, ...) */
 		call->flags = PS_EVENT_NO_BUFFER;
@@ -537,7 +634,14 @@ static __always_inline void on_compat_call(u64 nr, const struct pt_regs *user)
 }
 
 /* Operations of io_uring that are for sockets only (enum io_uring_op, a user-space ABI). */
-enum { URING_SENDMSG = 9, URING_RECVMSG = 10, URING_SEND = 26, URING_RECV = 27, URING_SEND_ZC = 47, URING_SENDMSG_ZC = 48 };
+enum {
+	URING_SENDMSG = 9,
+	URING_RECVMSG = 10,
+	URING_SEND = 26,
+	URING_RECV = 27,
+	URING_SEND_ZC = 47,
+	URING_SENDMSG_ZC = 48
+};
 
 /* raw tracepoint io_uring_submit_req(struct io_kiocb *req) */
 int io_uring_submit_req(struct bpf_raw_tracepoint_args *ctx)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "file_body.h"
 #include "plainsight.h"
 #include "ring.h"
 
@@ -17,7 +18,18 @@ struct ps_capture {
 	struct engine *engine;
 	int conns_fd;
 	bool finished;
+	uint64_t body_bytes_max;
+	uint64_t clock_offset_ns;      /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	struct ps_capture_stats files; /* the file_ counters only */
 };
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
 
 struct ps_capture *ps_capture_new(const struct ps_capture_options *options)
 {
@@ -33,6 +45,8 @@ struct ps_capture *ps_capture_new(const struct ps_capture_options *options)
 	if (!capture)
 		return NULL;
 	capture->conns_fd = options->conns_fd;
+	capture->body_bytes_max = options->body_bytes_max;
+	capture->clock_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
 	capture->engine = engine_new(&engine_options);
 	if (!capture->engine || ring_open(&capture->ring, options->events_fd, options->ring_bytes) != 0) {
 		int saved = errno;
@@ -79,12 +93,76 @@ static void ignore_in_kernel(const struct ps_capture *capture, const struct conn
 	bpf_map_call(BPF_MAP_UPDATE_ELEM, capture->conns_fd, conn->sock, &value, BPF_EXIST);
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
+/* --- what sendfile sent ------------------------------------------------- */
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+#define FILE_PIECE_BYTES 32768
+
+/* A data record as the probes would have made it, had the bytes been in memory. */
+struct file_record {
+	struct ps_event event;
+	uint8_t data[FILE_PIECE_BYTES];
+};
+
+/* Feed what can be read of the file, piece by piece. Returns how many bytes that was. */
+static uint64_t feed_file_bytes(struct ps_capture *capture, struct file_record *record, int fd, uint64_t offset,
+				uint64_t len)
+{
+	uint64_t done = 0;
+
+	while (done < len) {
+		size_t want = len - done < FILE_PIECE_BYTES ? (size_t)(len - done) : FILE_PIECE_BYTES;
+		ssize_t got = pread(fd, record->data, want, (off_t)(offset + done));
+
+		if (got <= 0)
+			break;
+		record->event.len = record->event.captured_len = (uint32_t)got;
+		engine_record(capture->engine, record, sizeof(record->event) + (size_t)got);
+		record->event.pos += (uint64_t)got;
+		done += (uint64_t)got;
+	}
+	return done;
+}
+
+/*
+ * sendfile moved event->len bytes of a file. As much of them as could be kept
+ * of a body is read from the file, if it can still be had; the rest is a gap.
+ */
+static void on_file(struct ps_capture *capture, const struct ps_event *event, const struct ps_file_ref *ref)
+{
+	/* One byte more than is kept, so that a body of that size and a longer one are told apart. */
+	uint64_t wanted = event->len <= capture->body_bytes_max ? event->len : capture->body_bytes_max + 1;
+	int fd = file_body_open(event, ref, capture->clock_offset_ns);
+	struct file_record record = {.event = *event};
+	uint64_t done = 0;
+
+	record.event.type = PS_EVENT_DATA;
+	if (fd >= 0) {
+		record.event.flags |= PS_EVENT_FROM_FILE;
+		done = feed_file_bytes(capture, &record, fd, ref->offset, wanted);
+		close(fd);
+	}
+	capture->files.file_calls += done > 0;
+	capture->files.file_bytes += done;
+	if (done == event->len)
+		return;
+	if (done < wanted) {
+		record.event.flags = event->flags;
+		capture->files.file_lost_calls++;
+		capture->files.file_lost_bytes += event->len - done;
+	}
+	record.event.len = (uint32_t)(event->len - done);
+	record.event.captured_len = 0;
+	engine_record(capture->engine, &record, sizeof(record.event));
+}
+
+/* --- reading ------------------------------------------------------------ */
+
+static bool is_file_record(const void *record, size_t len)
+{
+	const struct ps_event *event = record;
+
+	return len >= sizeof(*event) + sizeof(struct ps_file_ref) && event->type == PS_EVENT_FILE &&
+	       event->captured_len == sizeof(struct ps_file_ref);
 }
 
 /* Feed the next record. Returns its size, 0 when the ring is empty. */
@@ -92,11 +170,14 @@ static size_t read_record(struct ps_capture *capture)
 {
 	size_t len;
 	const void *record = ring_peek(&capture->ring, &len);
-	const struct conn *stop;
+	const struct conn *stop = NULL;
 
 	if (!record)
 		return 0;
-	stop = engine_record(capture->engine, record, len);
+	if (is_file_record(record, len))
+		on_file(capture, record, (const struct ps_file_ref *)((const struct ps_event *)record + 1));
+	else
+		stop = engine_record(capture->engine, record, len);
 	if (stop)
 		ignore_in_kernel(capture, stop);
 	ring_advance(&capture->ring);
@@ -116,7 +197,7 @@ const struct ps_exchange *ps_capture_next(struct ps_capture *capture)
 		size = capture->finished ? 0 : read_record(capture);
 	}
 	if (size == 0 && engine_waiting(capture->engine))
-		engine_tick(capture->engine, monotonic_ns());
+		engine_tick(capture->engine, clock_ns(CLOCK_MONOTONIC));
 	return engine_next(capture->engine);
 }
 
@@ -128,7 +209,20 @@ void ps_capture_finish(struct ps_capture *capture)
 
 struct ps_capture_stats ps_capture_stats(const struct ps_capture *capture)
 {
-	return engine_stats(capture->engine);
+	struct ps_capture_stats stats = engine_stats(capture->engine);
+
+	stats.file_calls = capture->files.file_calls;
+	stats.file_bytes = capture->files.file_bytes;
+	stats.file_lost_calls = capture->files.file_lost_calls;
+	stats.file_lost_bytes = capture->files.file_lost_bytes;
+	return stats;
+}
+
+bool ps_capture_pending(struct ps_capture *capture)
+{
+	size_t len;
+
+	return !capture->finished && ring_peek(&capture->ring, &len) != NULL;
 }
 
 bool ps_capture_waiting(const struct ps_capture *capture)

@@ -65,15 +65,19 @@ static bool is_http(const struct conn *conn)
 
 static struct http1_context context_of(const struct ps_event *event)
 {
-	return (struct http1_context){.ts_ns = event->ts_ns, .process = &event->process};
+	return (struct http1_context){
+	    .ts_ns = event->ts_ns, .process = &event->process, .from_file = event->flags & PS_EVENT_FROM_FILE};
 }
 
 static void feed_gap(struct conn *conn, const struct ps_event *event, uint64_t len, struct ps_capture_stats *stats)
 {
 	struct http1_context ctx = context_of(event);
 
-	stats->gaps++;
-	stats->gap_bytes += len;
+	/* The rest of a file, beyond what is kept of any body, could be had. */
+	if (!ctx.from_file) {
+		stats->gaps++;
+		stats->gap_bytes += len;
+	}
 	conn->directions[event->direction].next += len;
 	http1_conn_gap(conn->http, event->direction, &ctx, len);
 }

@@ -928,6 +928,21 @@ static enum http1_event gap_in_counted(struct http1_parser *p, uint64_t len)
 	return HTTP1_DONE;
 }
 
+enum http1_event http1_skip(struct http1_parser *p, uint64_t len)
+{
+	struct ps_message *pub = &p->message->pub;
+
+	if (p->state != HTTP1_AT_LENGTH || len > p->left || pub->body.state != PS_BODY_TRUNCATED)
+		return http1_gap(p, len);
+	p->left -= len;
+	pub->body.size_bytes += len;
+	pub->wire_bytes += len;
+	if (p->left > 0)
+		return HTTP1_MORE;
+	message_end(p);
+	return HTTP1_DONE;
+}
+
 enum http1_event http1_gap(struct http1_parser *p, uint64_t len)
 {
 	switch ((enum http1_state)p->state) {

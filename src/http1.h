@@ -112,6 +112,13 @@ enum http1_event http1_frame_response(struct http1_parser *parser, bool no_body)
 /* A response with no request turned out to have no body, before any byte of it was read. */
 void http1_no_body(struct http1_parser *parser);
 
+/*
+ * len bytes that no body would keep were not fed: inside a Content-Length body
+ * that is cut already they are counted only, elsewhere they are missing. Returns
+ * as http1_gap().
+ */
+enum http1_event http1_skip(struct http1_parser *parser, uint64_t len);
+
 /* len bytes are missing. HTTP1_MORE or HTTP1_DONE when the framing survives, else HTTP1_LOST. */
 enum http1_event http1_gap(struct http1_parser *parser, uint64_t len);
 

@@ -747,6 +747,8 @@ static size_t feed_message(struct http1_conn *conn, int d, const struct http1_co
 	}
 	r = http1_read(&dir->parser, &conn->limits, data, len);
 	pub->last_ts_ns = ctx->ts_ns;
+	if (ctx->from_file)
+		pub->flags |= PS_MESSAGE_FROM_FILE;
 	conn->stats.message_bytes += r.taken;
 	switch (r.event) {
 	case HTTP1_STARTED:
@@ -882,7 +884,11 @@ static void gap_in_message(struct http1_conn *conn, int d, const struct http1_co
 {
 	struct direction *dir = &conn->dir[d];
 	bool in_head = dir->parser.state == HTTP1_AT_START || dir->parser.state == HTTP1_AT_FIELDS;
-	enum http1_event event = in_head ? HTTP1_LOST : http1_gap(&dir->parser, len);
+	enum http1_event event = HTTP1_LOST;
+
+	/* from_file: the rest of a file that was read as far as a body can keep it */
+	if (!in_head)
+		event = ctx->from_file ? http1_skip(&dir->parser, len) : http1_gap(&dir->parser, len);
 
 	dir->body_at_call = false;
 	if (in_head) {

@@ -31,6 +31,7 @@ enum http1_conn_mode {
 struct http1_context {
 	uint64_t ts_ns;
 	const struct ps_process *process; /* copied when needed */
+	bool from_file;                   /* the bytes were read from the file that sendfile sent */
 };
 
 /*

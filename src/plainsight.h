@@ -50,13 +50,14 @@ struct ps_body {
 };
 
 enum ps_message_flags {
-	PS_MESSAGE_COMPLETE = 1,   /* its framing says that it ended */
-	PS_MESSAGE_ABORTED = 2,    /* the connection ended first */
-	PS_MESSAGE_UNFINISHED = 4, /* the capture ended first */
-	PS_MESSAGE_LOST_TAIL = 8,  /* bytes were lost where its end must have been */
-	PS_MESSAGE_HEAD_CUT = 16,  /* head over the limit: headers are those that fitted */
-	PS_MESSAGE_AMBIGUOUS = 32, /* conflicting or malformed framing headers (RFC 9112 6.1, 6.3) */
-	PS_MESSAGE_BAD_CHUNK = 64  /* chunked framing broke; the rest was read as body until the end */
+	PS_MESSAGE_COMPLETE = 1,    /* its framing says that it ended */
+	PS_MESSAGE_ABORTED = 2,     /* the connection ended first */
+	PS_MESSAGE_UNFINISHED = 4,  /* the capture ended first */
+	PS_MESSAGE_LOST_TAIL = 8,   /* bytes were lost where its end must have been */
+	PS_MESSAGE_HEAD_CUT = 16,   /* head over the limit: headers are those that fitted */
+	PS_MESSAGE_AMBIGUOUS = 32,  /* conflicting or malformed framing headers (RFC 9112 6.1, 6.3) */
+	PS_MESSAGE_FROM_FILE = 128, /* sendfile: body bytes were read afterwards from the file that was sent */
+	PS_MESSAGE_BAD_CHUNK = 64   /* chunked framing broke; the rest was read as body until the end */
 };
 
 struct ps_message {
@@ -123,7 +124,8 @@ struct ps_capture_options {
  *	data_bytes == message_bytes + tunnel_bytes + skipped_bytes + uncaptured_bytes +
  *		      overlap_bytes + waiting_bytes + dropped_bytes
  *
- * gap_bytes is uncaptured_bytes and what moved with no record of it at all.
+ * gap_bytes is what moved with no record of it at all, and uncaptured_bytes
+ * but for the part of a file that sendfile sent beyond what is kept of a body.
  */
 struct ps_capture_stats {
 	uint64_t records;        /* read from the ring */
@@ -145,6 +147,10 @@ struct ps_capture_stats {
 	uint64_t waiting_bytes;    /* in records that wait now */
 	uint64_t dropped_bytes;    /* in records of connections that there was no memory for */
 	uint64_t malformed;        /* records that break the event contract, dropped and counted nowhere else */
+	uint64_t file_calls;       /* of sendfile whose bytes could be read from the file */
+	uint64_t file_bytes;       /* that were */
+	uint64_t file_lost_calls;  /* of sendfile whose bytes could not be read any more */
+	uint64_t file_lost_bytes;  /* that were not */
 };
 
 /* Reads the ring buffer and yields exchanges. One thread only. */
@@ -164,6 +170,9 @@ const struct ps_exchange *ps_capture_next(struct ps_capture *capture);
 void ps_capture_finish(struct ps_capture *capture);
 
 struct ps_capture_stats ps_capture_stats(const struct ps_capture *capture);
+
+/* Whether the ring holds a record that ps_capture_next() has not read: it returns after reading one ring's size. */
+bool ps_capture_pending(struct ps_capture *capture);
 
 /* Whether records wait for earlier ones: call ps_capture_next() again within 100 ms. */
 bool ps_capture_waiting(const struct ps_capture *capture);

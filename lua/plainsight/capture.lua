@@ -50,6 +50,9 @@ function Capture:next()
   return exchange
 end
 
+--- Whether next() stopped before the ring was empty.
+function Capture:pending() return library.ps_capture_pending(self.handle) end
+
 --- Whether some records wait for others: call next() again soon.
 function Capture:waiting() return library.ps_capture_waiting(self.handle) end
 
@@ -61,7 +64,9 @@ function Capture:stats()
   local stats, result = library.ps_capture_stats(self.handle), {}
   for _, name in ipairs({
     "records", "data_bytes", "captured_bytes", "message_bytes", "tunnel_bytes", "skipped_bytes", "gap_bytes", "gaps",
-    "overlaps", "forced", "parse_errors", "evicted", "conns", "exchanges",
+    "overlaps", "forced", "parse_errors", "evicted", "conns", "exchanges", "uncaptured_bytes", "overlap_bytes",
+    "waiting_bytes", "dropped_bytes", "malformed", "file_calls", "file_bytes",
+    "file_lost_calls", "file_lost_bytes",
   }) do
     result[name] = tonumber(stats[name])
   end

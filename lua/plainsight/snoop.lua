@@ -24,6 +24,8 @@ local EPOLLIN, EPOLLET, EPOLL_CTL_ADD = 1, 0x80000000, 1
 -- How long to sleep after a drain, so that the kernel need not wake us for every record. Longer
 -- sleeps save little more, and a burst on loopback (2 GB/s) would fill the ring meanwhile.
 local SLEEP_MS = 2
+-- Exchanges between two looks at signals.
+local DRAIN_MAX = 1000
 -- While nothing happens, and while records wait for others.
 local IDLE_MS, WAITING_MS = 1000, 20
 -- What COMMAND has after Ctrl-C before it is left alone.
@@ -81,10 +83,11 @@ function Session:announce()
   say(self.tool, ("tracing %s by %ss; Ctrl-C ends"):format(what, self.probes.attach_kind))
 end
 
---- Print what is ready. Returns how many exchanges came, or nil when output ended.
-function Session:drain()
+--- Print what is ready, with a pause for signals now and then. Returns how many exchanges came, or nil
+-- when output ended.
+function Session:drain(all)
   local opts, count = self.opts, 0
-  while not (opts.count and self.printed >= opts.count) do
+  while (all or count < DRAIN_MAX) and not self:is_full() do
     local exchange = self.capture:next()
     if not exchange then break end
     count = count + 1
@@ -107,11 +110,15 @@ function Session:on_signals()
   end
 end
 
+--- Whether -n is reached.
+function Session:is_full()
+  return self.opts.count ~= nil and self.printed >= self.opts.count
+end
+
 --- Whether one of -n, -d, a signal or the end of COMMAND ends the run.
 function Session:is_over()
-  local opts = self.opts
   if self.stop then return true end
-  if opts.count and self.printed >= opts.count then return true end
+  if self:is_full() then return true end
   return self.deadline_ns ~= nil and sys.monotonic_ns() >= self.deadline_ns
 end
 
@@ -164,8 +171,9 @@ function Session:loop()
     if not printed or not self:print_stats() then return nil end
     self:on_signals()
     if self:is_over() then return true end
-    C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(SLEEP_MS, self.deadline_ns))
-    if printed == 0 then
+    local pending = self.capture:pending()
+    if not pending then C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(SLEEP_MS, self.deadline_ns)) end
+    if printed == 0 and not pending then
       local wait_ms = self.capture:waiting() and WAITING_MS or IDLE_MS
       C.epoll_wait(self.epfd, events, 4, until_deadline(until_deadline(wait_ms, self.deadline_ns), self.next_stats_ns))
     end
@@ -191,10 +199,10 @@ end
 function Session:finish(output_open)
   self.probes:close()
   if output_open then
-    output_open = self:drain()
+    repeat output_open = self:drain(true) until not output_open or not self.capture:pending() or self:is_full()
     if output_open then
       self.capture:finish()
-      output_open = self:drain()
+      output_open = self:drain(true)
     end
   end
   output_open = output_open and self:report("summary")

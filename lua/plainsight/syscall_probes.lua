@@ -38,6 +38,8 @@ local COMMON_PROGRAMS = {
   { name = "sched_process_exit", type = "raw_tracepoint" },
 }
 
+local CONTINUATIONS = { "copy_more", "judge", "copy_messages", "copy_file" } -- enum continuation
+
 --- Programs to load, for a way to attach.
 local function programs_for(attach, follow)
   local entry = attach == "kprobe" and "syscall_return" or "sys_exit"
@@ -48,6 +50,7 @@ local function programs_for(attach, follow)
     { name = "copy_more", type = entry_type },
     { name = "judge", type = entry_type },
     { name = "copy_messages", type = entry_type },
+    { name = "copy_file", type = entry_type },
     { name = "io_uring_submit_req", type = "raw_tracepoint" },
   }
   list[#list + 1] = attach == "kprobe" and { name = "syscall_close", type = "kprobe" } or
@@ -104,8 +107,8 @@ local function set_filters(maps, opts)
 end
 
 local function set_continuations(loaded)
-  for index, name in pairs({ [0] = "copy_more", [1] = "judge", [2] = "copy_messages" }) do -- enum continuation
-    local ok, err = bpf.map_update(loaded.maps.continuations, ffi.new("uint32_t[1]", index),
+  for index, name in ipairs(CONTINUATIONS) do
+    local ok, err = bpf.map_update(loaded.maps.continuations, ffi.new("uint32_t[1]", index - 1),
       ffi.new("uint32_t[1]", loaded.programs[name]))
     if not ok then return nil, err end
   end

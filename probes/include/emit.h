@@ -32,20 +32,20 @@ static __always_inline void count_loss(u32 cause, u64 bytes)
 struct io_call {
 	u64 ts_ns;
 	u64 sock;
-	u64 pos;       /* of the next byte to copy */
-	u64 other_pos; /* see struct ps_event */
-	u64 remaining; /* bytes of the call that are not copied yet */
+	u64 pos;        /* of the next byte to copy */
+	u64 other_pos;  /* see struct ps_event */
+	u64 remaining;  /* bytes of the call that are not copied yet */
 	u64 in_message; /* and of the current message: the same, but for sendmmsg and recvmmsg */
-	u64 messages;  /* user address of the next struct mmsghdr */
-	u64 iov;       /* user address of the next struct iovec */
-	u64 base;      /* user address of the next byte of the current buffer */
-	u64 left;      /* bytes left in the current buffer */
+	u64 messages;   /* user address of the next struct mmsghdr */
+	u64 iov;        /* user address of the next struct iovec */
+	u64 base;       /* user address of the next byte of the current buffer */
+	u64 left;       /* bytes left in the current buffer */
 	u32 iov_left;
 	u32 messages_left;
 	u32 fd;
 	u16 flags;
 	u8 direction;
-	u8 pad;
+	u8 from_file; /* sendfile: base is the descriptor of the file, iov the user address of the offset */
 };
 
 struct user_iovec {

@@ -21,7 +21,8 @@ enum ps_event_type {
 	PS_EVENT_END = 2,   /* one direction has ended: no byte after pos */
 	PS_EVENT_CLOSE = 3, /* the connection is gone; pos and other_pos are the ends of in and out */
 	PS_EVENT_PATH = 4,  /* AF_UNIX: the payload is the address of the listening socket (sun_path) */
-	PS_EVENT_EXIT = 5   /* a traced process has ended; only ts_ns and process are set */
+	PS_EVENT_EXIT = 5,  /* a traced process has ended; only ts_ns and process are set */
+	PS_EVENT_FILE = 6   /* sendfile: len bytes moved from a file; the payload is a struct ps_file_ref */
 };
 
 enum ps_direction { PS_IN = 0, PS_OUT = 1 }; /* received / sent by the traced process */
@@ -34,6 +35,7 @@ enum ps_event_flags {
 	PS_EVENT_FAULT = 4,      /* user memory could not be read: captured_len falls short */
 	PS_EVENT_NO_BUFFER = 8,  /* sendfile, splice: the bytes were never in user memory */
 	PS_EVENT_CUT = 16,       /* more of this call than one call may copy: the rest is a gap */
+	PS_EVENT_FROM_FILE = 64, /* set by user space: the payload was read from the file that was sent */
 	PS_EVENT_DISCARDED = 32  /* TCP, MSG_TRUNC: the bytes were received and thrown away (tcp(7)) */
 };
 
@@ -103,6 +105,18 @@ struct ps_event {
 	struct ps_process process;
 	struct ps_endpoint local;
 	struct ps_endpoint remote;
+};
+
+enum { PS_FILE_NAME_LEN = 256, PS_FILE_NAMES_MAX = 24 };
+
+/* Which bytes of which file sendfile sent, so that user space can read them from there. */
+struct ps_file_ref {
+	uint64_t inode;
+	uint64_t file_bytes; /* size of the file */
+	uint64_t offset;     /* of the first byte that was sent */
+	uint32_t fd;         /* of the file in the process, if it is still open */
+	uint32_t names;      /* how many of name are set; PS_FILE_NAMES_MAX: the path may be longer */
+	char name[24][256];  /* path components, the last one first */
 };
 
 /* What the probes have made of a connection's first bytes. */

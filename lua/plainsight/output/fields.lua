@@ -225,6 +225,7 @@ local message_flags = {
   { C.PS_MESSAGE_HEAD_CUT, "head-cut" },
   { C.PS_MESSAGE_AMBIGUOUS, "ambiguous-framing" },
   { C.PS_MESSAGE_BAD_CHUNK, "bad-chunk" },
+  { C.PS_MESSAGE_FROM_FILE, "from-file" },
 }
 local MESSAGE_FLAGS_ALL = 0
 for _, entry in ipairs(message_flags) do MESSAGE_FLAGS_ALL = bor(MESSAGE_FLAGS_ALL, entry[1]) end

@@ -11,7 +11,7 @@ local LOSS_TEXT = {
   { "fault", "lost, memory of the process could not be read" },
   { "table_full", "lost, kernel table full" },
   { "cut", "lost, calls larger than what one call may copy" },
-  { "no_buffer", "not visible, sent by sendfile or splice: sizes known, content not" },
+  { "no_buffer", "not visible, moved by splice or thrown away by MSG_TRUNC: sizes known, content not" },
 }
 
 local INVISIBLE_TEXT = {
@@ -46,6 +46,11 @@ function _M.lines(stats, losses, invisible)
     lost = true
     lines[#lines + 1] = ("not visible: %s (pid %d): %d %s"):format(printable(process.comm), process.pid,
       process.calls, INVISIBLE_TEXT[process.kind])
+  end
+  if stats.file_lost_calls > 0 then
+    lost = true
+    lines[#lines + 1] = ("%s of sendfile (%s) not visible: the file was gone or changed when it was read"):format(
+      count(stats.file_lost_calls, "call"), count(stats.file_lost_bytes, "byte"))
   end
   if stats.gaps > 0 then
     lines[#lines + 1] = ("%s (%s) in the exchanges above, marked there"):format(count(stats.gaps, "gap"),
