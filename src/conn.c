@@ -86,13 +86,17 @@ static void feed_gap(struct conn *conn, const struct ps_event *event, uint64_t l
 static void feed_hole(struct conn *conn, const struct ps_event *event, struct ps_capture_stats *stats)
 {
 	struct direction *direction = &conn->directions[event->direction];
+	struct ps_event hole;
 
 	if (event->pos <= direction->next)
 		return;
-	if (is_http(conn))
-		feed_gap(conn, event, event->pos - direction->next, stats);
-	else
+	if (!is_http(conn)) {
 		direction->next = event->pos;
+		return;
+	}
+	hole = *event;
+	hole.flags &= (uint16_t)~PS_EVENT_FROM_FILE; /* the record is, what is missing before it is not */
+	feed_gap(conn, &hole, event->pos - direction->next, stats);
 }
 
 /* Where the direction begins to be read, at its first record. */
