@@ -3,8 +3,8 @@
  * What processes receive and send on stream sockets, seen where system calls
  * return to user space.
  *
- * One handler, on_syscall_exit(), serves two ways to attach: the raw tracepoint
- * sys_exit, and a kretprobe on each system call. At its return a call still has
+ * One handler, on_syscall_exit(), serves two ways to attach: the tracepoint
+ * raw_syscalls:sys_exit, and a kretprobe on each system call. At its return a call still has
  * its arguments in the saved user registers, so nothing has to be remembered
  * from its entry, and a call that was already waiting when the probes were
  * attached is seen as well.
@@ -272,6 +272,10 @@ static __always_inline u32 gather_prefix(struct ps_conn *conn, struct io_call *c
 			len = INFER_BYTES;
 		if (len == 0)
 			continue;
+		/* Both are in range; older verifiers follow paths that cannot be and find them out of it. */
+		asm volatile("" : "+r"(have), "+r"(len));
+		have &= INFER_BYTES - 1;
+		len = ((len - 1) & (INFER_BYTES - 1)) + 1;
 		if (bpf_probe_read_user(conn->prefix[d] + have, len, (const void *)call->base))
 			break;
 		conn->prefix_len[d] = have + len;
@@ -348,8 +352,8 @@ static __always_inline void on_direction_end(struct io_call *call, struct ps_con
 {
 	if (!conn->reported || conn->verdict == PS_VERDICT_IGNORE)
 		return;
-	call->pos = relative_end(conn, ref->sock, call->direction);
-	call->other_pos = relative_end(conn, ref->sock, !call->direction);
+	call->pos = end_position(conn, ref->sock, call->direction);
+	call->other_pos = end_position(conn, ref->sock, !call->direction);
 	emit_bare(call, conn, PS_EVENT_END, 0);
 }
 
@@ -371,18 +375,17 @@ static __always_inline struct ps_conn *locate(struct io_call *call, long ret)
 		return 0;
 	call->ts_ns = bpf_ktime_get_ns();
 	call->sock = ref.sock;
+	if (ret != 0 && !conn->seen[d])
+		conn_first_call(conn, ref.sock, call->direction, ret);
 	call->flags |= (conn->kernel_pos ? PS_EVENT_KERNEL_POS : 0) | (conn->midstream ? PS_EVENT_MIDSTREAM : 0);
 	if (ret == 0) {
 		if (call->direction == PS_IN && call->left + call->iov_left > 0)
 			on_direction_end(call, conn, &ref);
 		return 0;
 	}
-	if (!conn->seen[d])
-		conn_first_call(conn, ref.sock, call->direction, ret);
-	end = conn->kernel_pos ? relative_end(conn, ref.sock, d) : conn->pos[d] + ret;
-	conn->pos[d] = end;
+	end = advance(conn, ref.sock, d, ret);
 	call->pos = end > (u64)ret ? end - ret : 0;
-	call->other_pos = relative_end(conn, ref.sock, !d);
+	call->other_pos = end_position(conn, ref.sock, !d);
 	call->remaining = ret;
 	return conn;
 }
@@ -680,14 +683,26 @@ static __always_inline void on_shutdown(struct io_call *call, const struct call_
 	on_direction_end(call, conn, &ref);
 }
 
-static __always_inline int on_syscall_exit(void *ctx, u64 user_regs, long ret)
+/* The saved user registers of the current task. */
+static __always_inline u64 saved_user_regs(void)
 {
+#ifdef HAVE_TASK_PT_REGS
+	return bpf_task_pt_regs(bpf_get_current_task_btf());
+#else /* before 5.15 they lie at the very end of the 16 KiB kernel stack (arch/x86/include/asm/processor.h) */
+	return read_pointer(bpf_get_current_task() + OFF_TASK_STACK) + 16384 - sizeof(struct pt_regs);
+#endif
+}
+
+static __always_inline int on_syscall_exit(void *ctx, long ret)
+{
+	u64 user_regs;
 	struct call_regs regs = {};
 	struct io_call call = {};
 	enum continuation next = CONTINUE_NONE;
 
 	if (ret < 0 || !is_traced())
 		return 0;
+	user_regs = saved_user_regs();
 	READ_KERNEL(regs, user_regs + __builtin_offsetof(struct pt_regs, r10));
 	if (read_u32(bpf_get_current_task() + OFF_TASK_STATUS) & STATUS_COMPAT)
 		on_compat_call(regs.orig_ax, (const struct pt_regs *)user_regs);
@@ -717,32 +732,29 @@ static __always_inline bool may_move_data(u64 nr)
 	       (nr >= NR32_SENDTO && nr <= NR32_RECVMSG);
 }
 
-/* raw tracepoint sys_exit(struct pt_regs *regs, long ret) */
-int sys_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-	u64 nr = read_pointer(ctx->args[0] + __builtin_offsetof(struct pt_regs, orig_ax));
+/*
+ * tracepoint raw_syscalls:sys_exit. Not the raw tracepoint of that name: newer
+ * kernels can preempt a program there and then skip its next runs on that CPU.
+ */
+struct sys_exit_args {
+	u64 common;
+	long nr;
+	long ret;
+};
 
+int sys_exit(struct sys_exit_args *ctx)
+{
 	/* Every system call of the machine comes by here: turn away the others first. */
-	if (!may_move_data(nr))
+	if (!may_move_data(ctx->nr))
 		return 0;
-	return on_syscall_exit(ctx, ctx->args[0], ctx->args[1]);
+	return on_syscall_exit(ctx, ctx->ret);
 }
 
 #else
-/* The saved user registers of the current task. */
-static __always_inline u64 user_regs(void)
-{
-#ifdef HAVE_TASK_PT_REGS
-	return bpf_task_pt_regs(bpf_get_current_task_btf());
-#else /* before 5.15 they lie at the very end of the 16 KiB kernel stack (arch/x86/include/asm/processor.h) */
-	return read_pointer(bpf_get_current_task() + OFF_TASK_STACK) + 16384 - sizeof(struct pt_regs);
-#endif
-}
-
 /* kretprobe on __x64_sys_read and the others */
 int syscall_return(struct pt_regs *ctx)
 {
-	return on_syscall_exit(ctx, user_regs(), PT_REGS_RC(ctx));
+	return on_syscall_exit(ctx, PT_REGS_RC(ctx));
 }
 #endif
 
@@ -759,11 +771,17 @@ static __always_inline void on_close(u64 sock)
 		call.ts_ns = bpf_ktime_get_ns();
 		call.sock = sock;
 		call.fd = -1;
-		call.pos = relative_end(conn, sock, PS_IN);
-		call.other_pos = relative_end(conn, sock, PS_OUT);
+		call.pos = end_position(conn, sock, PS_IN);
+		call.other_pos = end_position(conn, sock, PS_OUT);
 		if (conn->kernel_pos)
 			call.flags = PS_EVENT_KERNEL_POS;
-		emit_bare(&call, conn, PS_EVENT_CLOSE, 0);
+		if (!emit_bare(&call, conn, PS_EVENT_CLOSE, 0)) {
+			/* Left for user space to find when it wonders what became of the connection. */
+			conn->pos[PS_IN] = call.pos;
+			conn->pos[PS_OUT] = call.other_pos;
+			conn->closed = 1;
+			return;
+		}
 	}
 	conns.delete(&sock);
 }
@@ -796,8 +814,8 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	call.sock = sock;
 	call.fd = -1;
 	call.direction = PS_OUT;
-	call.pos = relative_end(conn, sock, PS_OUT);
-	call.other_pos = relative_end(conn, sock, PS_IN);
+	call.pos = end_position(conn, sock, PS_OUT);
+	call.other_pos = end_position(conn, sock, PS_IN);
 	if (conn->kernel_pos)
 		call.flags = PS_EVENT_KERNEL_POS;
 	emit_bare(&call, conn, PS_EVENT_END, 0);

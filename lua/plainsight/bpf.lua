@@ -107,17 +107,27 @@ end
 
 local TRACEFS = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" }
 
+local function tracepoint_id(category, name)
+  for _, root in ipairs(TRACEFS) do
+    local id = paths.read(("%s/events/%s/%s/id"):format(root, category, name))
+    if id then return tonumber(id) end
+  end
+  return nil
+end
+
+--- Whether the kernel has a tracepoint, and tracefs is mounted where it can be found.
+function _M.has_tracepoint(category, name)
+  return tracepoint_id(category, name) ~= nil
+end
+
 --- Attach to a tracepoint, such as "syscalls", "sys_enter_close".
 function _M.attach_tracepoint(prog_fd, category, name)
-  local id
-  for _, root in ipairs(TRACEFS) do
-    id = id or paths.read(("%s/events/%s/%s/id"):format(root, category, name))
-  end
+  local id = tracepoint_id(category, name)
   if not id then
     return nil, ("tracepoint %s:%s not found: mount -t tracefs tracefs /sys/kernel/tracing"):format(category, name)
   end
   local attr = ffi.new("struct ps_perf_event_attr")
-  attr.type, attr.config = PERF_TYPE_TRACEPOINT, tonumber(id)
+  attr.type, attr.config = PERF_TYPE_TRACEPOINT, id
   return attach_perf_event(prog_fd, attr, "tracepoint " .. name)
 end
 

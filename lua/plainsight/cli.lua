@@ -249,7 +249,7 @@ _M.options = {
   {
     id = "attach", group = "Capture", flags = "--attach", arg = "KIND", target = "attach",
     convert = one_of("kprobe", "tracepoint"),
-    help = "kprobe or tracepoint (default: what the kernel has)",
+    help = "tracepoint (default where there are) or kprobe",
   },
   { id = "help", group = "Other", flags = "-h --help", target = "help", help = "show this text" },
   { id = "version", group = "Other", flags = "-V --version", target = "version", help = "show the version" },

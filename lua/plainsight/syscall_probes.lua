@@ -43,7 +43,7 @@ local CONTINUATIONS = { "copy_more", "judge", "copy_messages", "copy_file" } -- 
 --- Programs to load, for a way to attach.
 local function programs_for(attach, follow)
   local entry = attach == "kprobe" and "syscall_return" or "sys_exit"
-  local entry_type = attach == "kprobe" and "kprobe" or "raw_tracepoint"
+  local entry_type = attach == "kprobe" and "kprobe" or "tracepoint"
   local list = {
     { name = entry, type = entry_type },
     -- A tail call needs programs of one type.
@@ -77,12 +77,14 @@ local function filter_cflags(opts)
   return flags
 end
 
---- How to attach: what was asked for, else kprobes where the kernel has them.
+--- How to attach: what was asked for, else tracepoints where the kernel has them.
+-- Both are there on almost every kernel. The tracepoint also sees calls that were waiting when it
+-- was attached, and any number of waiting calls at once; a kretprobe does not (docs/design.md).
 local function choose_attach(wanted)
   if wanted == "kprobe" and not bpf.has_kprobes() then
     return nil, "this kernel has no kprobes (CONFIG_KPROBES): use --attach tracepoint"
   end
-  return wanted or (bpf.has_kprobes() and "kprobe" or "tracepoint")
+  return wanted or (bpf.has_tracepoint("raw_syscalls", "sys_exit") and "tracepoint" or "kprobe")
 end
 
 local function set_filters(maps, opts)
@@ -138,7 +140,7 @@ end
 function Probes:attach_tracepoints()
   local ok, err = self:keep(bpf.attach_tracepoint(self.programs.sys_enter_close, "syscalls", "sys_enter_close"))
   if not ok then return nil, err end
-  return self:keep(bpf.attach_raw_tracepoint(self.programs.sys_exit, "sys_exit"))
+  return self:keep(bpf.attach_tracepoint(self.programs.sys_exit, "raw_syscalls", "sys_exit"))
 end
 
 --- Attach everything; what data passes through comes last.

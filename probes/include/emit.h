@@ -25,6 +25,8 @@ static __always_inline void count_loss(u32 cause, u64 bytes)
 	if (!loss)
 		return;
 	__sync_fetch_and_add(&loss->events, 1);
+	/* clang makes an atomic OR of adding a constant 0, which kernels before 5.12 refuse. */
+	asm volatile("" : "+r"(bytes));
 	__sync_fetch_and_add(&loss->bytes, bytes);
 }
 
@@ -137,15 +139,16 @@ static __always_inline void emit_data(const struct io_call *call, const struct p
 	submit(event);
 }
 
-/* A record with no payload. */
-static __always_inline void emit_bare(const struct io_call *call, const struct ps_conn *conn, u8 type, u32 len)
+/* A record with no payload. Returns false when the ring is full. */
+static __always_inline bool emit_bare(const struct io_call *call, const struct ps_conn *conn, u8 type, u32 len)
 {
 	struct ps_event *event = reserve(sizeof(struct ps_event), len);
 
 	if (!event)
-		return;
+		return false;
 	fill_event(event, call, conn, type, len);
 	submit(event);
+	return true;
 }
 
 /* AF_UNIX: the address that the listening side is bound to, once per connection. */
@@ -160,8 +163,11 @@ static __always_inline void emit_unix_path(const struct io_call *call, const str
 	if (!address)
 		return;
 	len = read_u32(address + OFF_UNIX_ADDRESS_LEN) - 2; /* of sockaddr_un, with the family in front */
-	asm volatile("" : "+r"(len));                       /* the verifier must see the check on len itself */
-	if (len == 0 || len > PS_UNIX_PATH_LEN)
+	if (len == 0)
+		return;
+	/* Two checks: joined into one they are about len - 1, from which older verifiers learn nothing of len. */
+	asm volatile("" : "+r"(len));
+	if (len > PS_UNIX_PATH_LEN)
 		return;
 	event = reserve(RECORD_SMALL, 0);
 	if (!event)

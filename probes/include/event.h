@@ -128,9 +128,8 @@ enum ps_verdict {
 
 /* Value of the `conns` map; user space writes it only to set the verdict to PS_VERDICT_IGNORE. */
 struct ps_conn {
-	uint64_t id;      /* socket inode number; another id means that the sock was reused */
-	uint64_t pos[2];  /* end of what moved, by direction */
-	uint64_t base[2]; /* TCP: what the kernel's counters held before byte 0 */
+	uint64_t id;     /* socket inode number; another id means that the sock was reused */
+	uint64_t pos[2]; /* end of what moved, by direction */
 	struct ps_endpoint local;
 	struct ps_endpoint remote;
 	uint8_t verdict;    /* enum ps_verdict */
@@ -141,7 +140,8 @@ struct ps_conn {
 	uint8_t prefix_len[2];
 	uint8_t prefix[2][64]; /* first bytes by direction, while undecided; filled in steps of at most 32 */
 	uint32_t undecided_calls;
-	uint32_t pad;
+	uint32_t seq[2]; /* TCP: the sequence number at pos, by direction */
+	uint32_t closed; /* the connection is gone, but the ring had no room to say so */
 };
 /* cdef end */
 

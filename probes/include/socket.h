@@ -63,40 +63,74 @@ static __always_inline struct socket_ref socket_of_fd(u32 fd)
 }
 
 /*
- * How many bytes the application has received and sent since the connection
- * began, from TCP's own counters. bytes_received counts what the kernel took
- * in, rcv_nxt - copied_seq of which the application has not read; a FIN takes
- * one number. bytes_acked + (write_seq - snd_una) may hold one for the SYN.
+ * The TCP sequence number up to which the application has received or sent.
+ * Only its own calls move copied_seq and write_seq, so that reading them at the
+ * end of a call is no race with the network. A FIN takes a number of its own:
+ * one that was read is subtracted. (One that was sent only counts after the
+ * direction has ended.)
  */
-static __always_inline u64 tcp_received(u64 sock)
+static __always_inline u32 tcp_sequence(u64 sock, int direction)
 {
-	u64 received = read_pointer(sock + OFF_TCP_BYTES_RECEIVED);
-	u32 unread = read_u32(sock + OFF_TCP_RCV_NXT) - read_u32(sock + OFF_TCP_COPIED_SEQ);
-	bool fin_read = unread == 0 && (read_pointer(sock + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE);
+	bool fin_came;
+	u32 seq;
 
-	return received - unread - fin_read;
+	if (direction == PS_OUT)
+		return read_u32(sock + OFF_TCP_WRITE_SEQ);
+	fin_came = read_pointer(sock + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE;
+	seq = read_u32(sock + OFF_TCP_COPIED_SEQ);
+	return fin_came && seq == read_u32(sock + OFF_TCP_RCV_NXT) ? seq - 1 : seq;
 }
 
-static __always_inline u64 tcp_sent(u64 sock)
+/* The end position of a direction: what is known of it, and what has moved since. */
+static __always_inline u64 end_position(const struct ps_conn *conn, u64 sock, int direction)
 {
-	return read_pointer(sock + OFF_TCP_BYTES_ACKED) +
-	       (u32)(read_u32(sock + OFF_TCP_WRITE_SEQ) - read_u32(sock + OFF_TCP_SND_UNA));
-}
-
-static __always_inline u64 tcp_end(u64 sock, int direction)
-{
-	return direction == PS_IN ? tcp_received(sock) : tcp_sent(sock);
-}
-
-/* Subtract what the counters held before the first byte; never below zero. */
-static __always_inline u64 relative_end(const struct ps_conn *conn, u64 sock, int direction)
-{
-	u64 end;
+	int d = direction & 1;
 
 	if (!conn->kernel_pos)
-		return conn->pos[direction & 1];
-	end = tcp_end(sock, direction);
-	return end > conn->base[direction & 1] ? end - conn->base[direction & 1] : 0;
+		return conn->pos[d];
+	if (conn->seen[d])
+		return conn->pos[d] + (u32)(tcp_sequence(sock, d) - conn->seq[d]);
+	/* Nothing of it has been seen: a request that is just being sent while its response is already read. */
+	if (d == PS_OUT && !conn->midstream)
+		return read_pointer(sock + OFF_TCP_BYTES_ACKED) +
+		       (u32)(read_u32(sock + OFF_TCP_WRITE_SEQ) - read_u32(sock + OFF_TCP_SND_UNA));
+	return 0;
+}
+
+/* The same, remembered. */
+static __always_inline u64 advance(struct ps_conn *conn, u64 sock, int direction, u32 len)
+{
+	int d = direction & 1;
+	u32 seq;
+
+	if (!conn->kernel_pos) {
+		conn->pos[d] += len;
+		return conn->pos[d];
+	}
+	seq = tcp_sequence(sock, d);
+	conn->pos[d] += (u32)(seq - conn->seq[d]);
+	conn->seq[d] = seq;
+	return conn->pos[d];
+}
+
+/*
+ * Did the connection begin at sequence number seq? TCP counts the bytes that it
+ * has received up to rcv_nxt, and those acknowledged up to snd_una; one of the
+ * latter may be the SYN. Each pair is updated within nanoseconds, but not at
+ * once: a mismatch is looked at again.
+ */
+static __always_inline bool tcp_began_at(u64 sock, int direction, u32 seq)
+{
+	u32 edge, counted;
+
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		edge = read_u32(sock + (direction == PS_IN ? OFF_TCP_RCV_NXT : OFF_TCP_SND_UNA));
+		counted = read_pointer(sock + (direction == PS_IN ? OFF_TCP_BYTES_RECEIVED : OFF_TCP_BYTES_ACKED));
+		if (edge - seq == counted || (direction == PS_OUT && edge - seq + 1 == counted))
+			return true;
+	}
+	return false;
 }
 
 static __always_inline void read_inet_endpoints(struct ps_conn *conn, u64 sock)
@@ -124,23 +158,16 @@ static __always_inline void conn_init(struct ps_conn *conn, const struct socket_
 	conn->kernel_pos = read_u16(ref->sock + OFF_SOCK_PROTOCOL) == PROTOCOL_TCP;
 }
 
-/*
- * First call of a direction: did bytes move before it? TCP's counters tell
- * exactly. One byte too many in the sending direction is the SYN.
- */
+/* First call of a direction, which moved len bytes: did others move before them? */
 static __always_inline void conn_first_call(struct ps_conn *conn, u64 sock, int direction, u32 len)
 {
 	int d = direction & 1;
-	u64 before;
 
 	conn->seen[d] = 1;
 	if (!conn->kernel_pos)
 		return;
-	before = tcp_end(sock, direction);
-	before = before > len ? before - len : 0;
-	if (before <= 1)
-		conn->base[d] = before;
-	else
+	conn->seq[d] = tcp_sequence(sock, d) - len;
+	if (!tcp_began_at(sock, d, conn->seq[d]))
 		conn->midstream = 1;
 }
 
