@@ -192,7 +192,7 @@ static bool must_wait(const struct conn *conn, const struct ps_event *event)
 	return waits_for_sent(conn, event, from_start);
 }
 
-/* Into the list by position, after those at the same one: an END stands behind the data that led to it. */
+/* Into the list by position; records at the same one stay in the order in which they came. */
 static void insert(struct direction *direction, struct segment *segment)
 {
 	struct segment *after = direction->last;

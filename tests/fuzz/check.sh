@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs a fuzz target over its corpus and then for some seconds; prints TAP.
-# Usage: check.sh PROGRAM CORPUS DICTIONARY WORK_DIR SECONDS
-program=$1 corpus=$2 dictionary=$3 work=$4 seconds=$5
-mkdir -p "$work/found" "$work/artifacts"
-name=$(basename "$program")
+# Runs fuzz targets, each over its corpus and then for some seconds; prints TAP.
+# Target NAME is BUILD_DIR/fuzz_NAME with corpus/NAME and, if there is one, NAME.dict.
+# Usage: check.sh BUILD_DIR SECONDS NAME...
+build=$1 seconds=$2
+shift 2
 failed=0
+number=0
 
 report() { # STATUS LOG TITLE
 	number=$((number + 1))
@@ -18,12 +19,17 @@ report() { # STATUS LOG TITLE
 	fi
 }
 
-number=0
-"$program" -runs=0 -artifact_prefix="$work/artifacts/" "$corpus" >"$work/corpus.log" 2>&1
-report $? "$work/corpus.log" "$name: corpus of $(find "$corpus" -type f | wc -l) inputs"
-"$program" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=512 -max_len=4096 -dict="$dictionary" \
-	-artifact_prefix="$work/artifacts/" "$work/found" "$corpus" >"$work/run.log" 2>&1
-report $? "$work/run.log" "$name: $seconds seconds"
-grep -E '^Done' "$work/run.log" | sed 's/^/# /'
+for name in "$@"; do
+	program=$build/fuzz_$name corpus=corpus/$name work=$build/$name
+	mkdir -p "$work/found" "$work/artifacts"
+	"$program" -runs=0 -artifact_prefix="$work/artifacts/" "$corpus" >"$work/corpus.log" 2>&1
+	report $? "$work/corpus.log" "fuzz_$name: corpus of $(find "$corpus" -type f | wc -l) inputs"
+	set --
+	[ ! -f "$name.dict" ] || set -- -dict="$name.dict"
+	"$program" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=512 -max_len=4096 "$@" \
+		-artifact_prefix="$work/artifacts/" "$work/found" "$corpus" >"$work/run.log" 2>&1
+	report $? "$work/run.log" "fuzz_$name: $seconds seconds"
+	grep -E '^Done' "$work/run.log" | sed 's/^/# /'
+done
 echo "1..$number"
 exit $failed
