@@ -80,14 +80,20 @@ static long bpf_map_call(int command, int map_fd, uint64_t key, struct ps_conn *
 	return syscall(SYS_bpf, command, &attr, sizeof(attr));
 }
 
+/* What the probes know of a connection. Returns false when they know nothing of it any more. */
+static bool look_up_conn(const struct ps_capture *capture, const struct conn *conn, struct ps_conn *value)
+{
+	if (capture->conns_fd < 0)
+		return false;
+	return bpf_map_call(BPF_MAP_LOOKUP_ELEM, capture->conns_fd, conn->sock, value, 0) == 0 && value->id == conn->id;
+}
+
 /* Tell the kernel to leave the connection alone. If this fails, its records go on being dropped here. */
 static void ignore_in_kernel(const struct ps_capture *capture, const struct conn *conn)
 {
 	struct ps_conn value;
 
-	if (capture->conns_fd < 0 || bpf_map_call(BPF_MAP_LOOKUP_ELEM, capture->conns_fd, conn->sock, &value, 0) != 0)
-		return;
-	if (value.id != conn->id || value.verdict == PS_VERDICT_IGNORE)
+	if (!look_up_conn(capture, conn, &value) || value.verdict == PS_VERDICT_IGNORE)
 		return;
 	value.verdict = PS_VERDICT_IGNORE;
 	bpf_map_call(BPF_MAP_UPDATE_ELEM, capture->conns_fd, conn->sock, &value, BPF_EXIST);
@@ -201,8 +207,26 @@ const struct ps_exchange *ps_capture_next(struct ps_capture *capture)
 	return engine_next(capture->engine);
 }
 
+static bool look_up_end(const void *source, const struct conn *conn, struct conn_end *end)
+{
+	struct ps_conn value;
+
+	if (!look_up_conn(source, conn, &value))
+		return false;
+	end->pos[PS_IN] = value.pos[PS_IN];
+	end->pos[PS_OUT] = value.pos[PS_OUT];
+	end->closed = value.closed;
+	return true;
+}
+
+void ps_capture_settle(struct ps_capture *capture)
+{
+	engine_settle(capture->engine, look_up_end, capture);
+}
+
 void ps_capture_finish(struct ps_capture *capture)
 {
+	ps_capture_settle(capture);
 	capture->finished = true;
 	engine_finish(capture->engine);
 }

@@ -351,6 +351,14 @@ static void on_close_event(struct conn *conn, const struct ps_event *event)
 	conn->close_pos[PS_OUT] = known ? event->other_pos : 0;
 }
 
+void conn_set_end(struct conn *conn, const struct conn_end *end, uint64_t now_ns)
+{
+	conn->closing = conn->closing || end->closed;
+	conn->close_ts_ns = now_ns;
+	conn->close_pos[PS_IN] = end->pos[PS_IN];
+	conn->close_pos[PS_OUT] = end->pos[PS_OUT];
+}
+
 void conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
 		struct ps_capture_stats *stats)
 {
@@ -396,13 +404,11 @@ void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stat
 	struct http1_context ctx = {.ts_ns = conn->close_ts_ns};
 
 	conn_force(conn, UINT64_MAX, stats);
-	if (conn->closing) {
-		gap_before_close(conn, PS_IN, stats);
-		gap_before_close(conn, PS_OUT, stats);
-		/* TCP tells the end of what is sent by itself; for AF_UNIX it is the close. */
-		if (!conn->kernel_pos)
-			http1_conn_end(conn->http, PS_OUT, &ctx);
-	}
+	gap_before_close(conn, PS_IN, stats);
+	gap_before_close(conn, PS_OUT, stats);
+	/* TCP tells the end of what is sent by itself; for AF_UNIX it is the close. */
+	if (conn->closing && !conn->kernel_pos)
+		http1_conn_end(conn->http, PS_OUT, &ctx);
 	http1_conn_finish(conn->http, flag);
 }
 

@@ -60,6 +60,15 @@ void conn_fini(struct conn *conn);
 void conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
 		struct ps_capture_stats *stats);
 
+/* How far a connection is known to have got, apart from what its records told. */
+struct conn_end {
+	uint64_t pos[2]; /* end of what moved, by direction */
+	bool closed;     /* nothing more will come */
+};
+
+/* Record that: what no record tells of until the connection finishes becomes a gap then. now_ns: engine time. */
+void conn_set_end(struct conn *conn, const struct conn_end *end, uint64_t now_ns);
+
 /* Whether records wait. */
 bool conn_is_waiting(const struct conn *conn);
 

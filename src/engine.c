@@ -220,8 +220,10 @@ static void end_waits(struct engine *engine)
 		if (!entry->held)
 			continue;
 		entry->looked_at_ns = engine->now_ns;
-		DL_DELETE2(engine->held, entry, held_prev, held_next);
-		DL_APPEND2(engine->held, entry, held_prev, held_next);
+		if (entry->held_next) { /* it is the first: to the end */
+			DL_DELETE2(engine->held, entry, held_prev, held_next);
+			DL_APPEND2(engine->held, entry, held_prev, held_next);
+		}
 	}
 }
 
@@ -315,6 +317,21 @@ void engine_tick(struct engine *engine, uint64_t now_ns)
 	if (now_ns > engine->now_ns)
 		engine->now_ns = now_ns;
 	end_waits(engine);
+}
+
+void engine_settle(struct engine *engine, engine_lookup lookup, const void *source)
+{
+	struct entry *entry, *next;
+	struct conn_end end;
+
+	DL_FOREACH_SAFE(engine->all, entry, next)
+	{
+		if (!lookup(source, &entry->conn, &end))
+			continue;
+		conn_set_end(&entry->conn, &end, engine->now_ns);
+		if (conn_is_done(&entry->conn))
+			finish_entry(engine, entry, PS_MESSAGE_ABORTED);
+	}
 }
 
 void engine_finish(struct engine *engine)

@@ -29,6 +29,16 @@ const struct conn *engine_record(struct engine *engine, const void *record, size
 /* The source has nothing more for now and it is now_ns: end waits that took too long. */
 void engine_tick(struct engine *engine, uint64_t now_ns);
 
+/* What source knows of a connection apart from its records. Returns false when it knows nothing. */
+typedef bool (*engine_lookup)(const void *source, const struct conn *conn, struct conn_end *end);
+
+/*
+ * Records were lost: ask about every connection. Those that are closed finish as
+ * by PS_EVENT_CLOSE; what moved on the others and no record tells of becomes a
+ * gap when they finish.
+ */
+void engine_settle(struct engine *engine, engine_lookup lookup, const void *source);
+
 /* No more records: finish every connection. */
 void engine_finish(struct engine *engine);
 

@@ -166,6 +166,12 @@ void ps_capture_free(struct ps_capture *capture);
  */
 const struct ps_exchange *ps_capture_next(struct ps_capture *capture);
 
+/*
+ * Records were lost, and the ring holds no more: find out from the probes which
+ * connections have ended meanwhile. Takes time in proportion to the connections.
+ */
+void ps_capture_settle(struct ps_capture *capture);
+
 /* The capture ends: whatever is still open comes out of ps_capture_next() marked PS_MESSAGE_UNFINISHED. */
 void ps_capture_finish(struct ps_capture *capture);
 

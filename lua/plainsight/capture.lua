@@ -56,6 +56,9 @@ function Capture:pending() return library.ps_capture_pending(self.handle) end
 --- Whether some records wait for others: call next() again soon.
 function Capture:waiting() return library.ps_capture_waiting(self.handle) end
 
+--- Records were lost: find out which connections ended meanwhile. For when next() has given nil.
+function Capture:settle() library.ps_capture_settle(self.handle) end
+
 --- No more records will come; next() then gives what is still open.
 function Capture:finish() library.ps_capture_finish(self.handle) end
 

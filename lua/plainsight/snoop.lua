@@ -24,6 +24,8 @@ local EPOLLIN, EPOLLET, EPOLL_CTL_ADD = 1, 0x80000000, 1
 -- How long to sleep after a drain, so that the kernel need not wake us for every record. Longer
 -- sleeps save little more, and a burst on loopback (2 GB/s) would fill the ring meanwhile.
 local SLEEP_MS = 2
+-- How often to look for what ended unheard while records were lost.
+local SETTLE_NS = 1000000000ULL
 -- Exchanges between two looks at signals.
 local DRAIN_MAX = 1000
 -- While nothing happens, and while records wait for others.
@@ -145,6 +147,17 @@ function Session:report(kind)
   return true
 end
 
+--- After records were lost: whatever ended meanwhile did so unheard. Once a second at most.
+function Session:settle_after_loss()
+  local now = sys.monotonic_ns()
+  if now < self.next_settle_ns then return end
+  self.next_settle_ns = now + SETTLE_NS
+  local lost = self.probes:losses().ring_full
+  if not lost or lost.events == self.settled_events then return end
+  self.settled_events = lost.events
+  self.capture:settle()
+end
+
 --- --stats: report() every so often. Returns as report().
 function Session:print_stats()
   local now = self.next_stats_ns and sys.monotonic_ns()
@@ -165,6 +178,7 @@ function Session:loop()
   if opts.duration_s then
     self.deadline_ns = sys.monotonic_ns() + ffi.cast("uint64_t", opts.duration_s * 1e9)
   end
+  self.next_settle_ns = sys.monotonic_ns() + SETTLE_NS
   self.next_stats_ns = opts.stats_s and sys.monotonic_ns()
   while true do
     local printed = self:drain()
@@ -172,6 +186,7 @@ function Session:loop()
     self:on_signals()
     if self:is_over() then return true end
     local pending = self.capture:pending()
+    if not pending then self:settle_after_loss() end
     if not pending then C.epoll_wait(self.sleep_epfd, events, 4, until_deadline(SLEEP_MS, self.deadline_ns)) end
     if printed == 0 and not pending then
       local wait_ms = self.capture:waiting() and WAITING_MS or IDLE_MS
