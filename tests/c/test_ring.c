@@ -5,6 +5,9 @@
  * of the producer's, and the data twice in a row. A file cannot show the same
  * pages twice, so what is written goes to both places.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create() */
+#endif
 #include "../../src/plainsight.h"
 #include "../../src/ring.h"
 #include "tap.h"
