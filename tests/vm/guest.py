@@ -3,7 +3,6 @@
 """Test of httpsnoop on the kernel of this machine, system-wide: to be run as root in a VM. Prints TAP."""
 import base64
 import json
-import os
 import re
 import shutil
 import signal
