@@ -211,10 +211,14 @@ static bool look_up_end(const void *source, const struct conn *conn, struct conn
 {
 	struct ps_conn value;
 
+	*end = (struct conn_end){.closed = false};
 	if (!look_up_conn(source, conn, &value))
 		return false;
-	end->pos[PS_IN] = value.pos[PS_IN];
-	end->pos[PS_OUT] = value.pos[PS_OUT];
+	/* Of what is not HTTP, or may yet turn out to be, calls are left out on purpose. */
+	if (value.verdict == PS_VERDICT_HTTP) {
+		end->pos[PS_IN] = value.pos[PS_IN];
+		end->pos[PS_OUT] = value.pos[PS_OUT];
+	}
 	end->closed = value.closed;
 	return true;
 }

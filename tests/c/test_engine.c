@@ -607,6 +607,28 @@ static void test_finish(void)
 
 /* --- bounds --- */
 
+static bool connection_1_has_closed(const void *source, const struct conn *conn, struct conn_end *conn_end)
+{
+	*conn_end = (struct conn_end){.pos = {REQUEST_LEN + 30, 0}, .closed = conn->id == 1};
+	return source == seen && conn->id <= 2;
+}
+
+/* What its source knows of connections whose last records were lost. */
+static void test_settle(void)
+{
+	begin();
+	for (uint64_t id = 1; id <= 3; id++)
+		SEND(.id = id, .data = REQUEST_A, .flags = TCP);
+	engine_settle(engine, connection_1_has_closed, seen);
+	drain();
+	expect("settle: a connection that closed unheard", "GET /a>-");
+	expect_number("settle: its last bytes are a gap", engine_stats(engine).gap_bytes, 30);
+	expect_number("settle: the others go on", engine_stats(engine).conns, 2);
+	SEND(.id = 2, .pos = REQUEST_LEN, .data = "GET /late", .flags = TCP);
+	expect_number("settle: and so do their bytes", engine_stats(engine).gap_bytes, 30);
+	expect_number("settle: what does not come is a gap in the end", end("settle").gap_bytes, 30 + 21);
+}
+
 static void test_eviction(void)
 {
 	struct ps_capture_stats stats;
@@ -773,6 +795,7 @@ int main(void)
 	test_tunnel();
 	test_sock_reuse();
 	test_finish();
+	test_settle();
 	test_eviction();
 	test_held_bytes();
 	test_many_waiting();
