@@ -28,6 +28,12 @@ end
 
 local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
 
+--- Bytes that came in records and of which it is not known what became (docs/losses.md). 0, or a mistake of ours.
+function _M.unaccounted_bytes(stats)
+  return stats.data_bytes - stats.message_bytes - stats.tunnel_bytes - stats.skipped_bytes - stats.uncaptured_bytes
+    - stats.overlap_bytes - stats.waiting_bytes - stats.dropped_bytes
+end
+
 --- Human-readable lines.
 -- @param stats see plainsight.capture; and shown, how many exchanges were printed
 -- @param losses see plainsight.syscall_probes
@@ -61,6 +67,10 @@ function _M.lines(stats, losses, invisible)
   end
   if stats.evicted > 0 then
     lines[#lines + 1] = ("%s given up, too many at once"):format(count(stats.evicted, "connection"))
+  end
+  local unaccounted = _M.unaccounted_bytes(stats)
+  if unaccounted ~= 0 then
+    lines[#lines + 1] = ("internal error, please report it: %d bytes are not accounted for"):format(unaccounted)
   end
   local first = count(stats.exchanges, "exchange")
   if stats.shown < stats.exchanges then first = ("%s, %d shown"):format(first, stats.shown) end
