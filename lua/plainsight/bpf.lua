@@ -3,8 +3,7 @@
 -- read and write maps.
 --
 -- Every attachment is a descriptor and ends with it, so nothing stays behind
--- when the tool is killed. (libbcc's attach functions fall back to tracefs,
--- which does leave probes behind.)
+-- when the tool is killed. For kprobes see plainsight.kprobes.
 local ffi = require "ffi"
 local paths = require "plainsight.paths"
 local sys = require "plainsight.sys"
@@ -19,6 +18,8 @@ struct ps_bpf_prog_load {
   uint32_t kernel_version, flags; char name[16]; uint32_t ifindex, attach_type;
 };
 struct ps_bpf_raw_tracepoint { uint64_t name; uint32_t prog_fd, pad; };
+struct ps_bpf_obj_info { uint32_t fd, info_size; uint64_t info; };
+struct ps_bpf_prog_info { uint8_t before[208]; uint64_t recursion_misses; }; /* the start of struct bpf_prog_info */
 struct ps_perf_event_attr {
   uint32_t type, size; uint64_t config, sample_period, sample_type, read_format, flags;
   uint32_t wakeup_events, bp_type; uint64_t config1, config2, rest[5];
@@ -27,7 +28,7 @@ int ioctl(int fd, unsigned long request, ...);
 ]]
 
 local NR_PERF_EVENT_OPEN, NR_BPF = 298, 321 -- x86-64
-local MAP_LOOKUP, MAP_UPDATE, MAP_GET_NEXT_KEY, PROG_LOAD, RAW_TRACEPOINT_OPEN = 1, 2, 4, 5, 17
+local MAP_LOOKUP, MAP_UPDATE, MAP_GET_NEXT_KEY, PROG_LOAD, OBJ_GET_INFO, RAW_TRACEPOINT_OPEN = 1, 2, 4, 5, 15, 17
 local PERF_TYPE_TRACEPOINT, PERF_FLAG_FD_CLOEXEC = 2, 8
 local IOC_ENABLE, IOC_SET_BPF = 0x2400, 0x40042408
 local LOG_SIZE = 4 * 1024 * 1024
@@ -93,26 +94,20 @@ function _M.has_kprobes()
   return paths.read("/sys/bus/event_source/devices/kprobe/type") ~= nil
 end
 
---- Attach to a kernel function.
--- @param is_return at its return instead of its entry
-function _M.attach_kprobe(prog_fd, symbol, is_return)
-  local what = (is_return and "kretprobe " or "kprobe ") .. symbol
-  local pmu, err = paths.read("/sys/bus/event_source/devices/kprobe/type")
-  if not pmu then return nil, what .. ": " .. err end
-  local name = ffi.new("char[?]", #symbol + 1, symbol)
-  local attr = ffi.new("struct ps_perf_event_attr")
-  attr.type, attr.config, attr.config1 = tonumber(pmu), is_return and 1 or 0, address(name)
-  return attach_perf_event(prog_fd, attr, what)
-end
-
 local TRACEFS = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" }
 
-local function tracepoint_id(category, name)
+--- Where tracefs is mounted, when it has the file (a path below it) there; else nil.
+function _M.tracefs(file)
   for _, root in ipairs(TRACEFS) do
-    local id = paths.read(("%s/events/%s/%s/id"):format(root, category, name))
-    if id then return tonumber(id) end
+    if C.access(root .. "/" .. file, 0) == 0 then return root end
   end
   return nil
+end
+
+local function tracepoint_id(category, name)
+  local file = ("events/%s/%s/id"):format(category, name)
+  local root = _M.tracefs(file)
+  return root and tonumber((paths.read(root .. "/" .. file)))
 end
 
 --- Whether the kernel has a tracepoint, and tracefs is mounted where it can be found.
@@ -129,6 +124,15 @@ function _M.attach_tracepoint(prog_fd, category, name)
   local attr = ffi.new("struct ps_perf_event_attr")
   attr.type, attr.config = PERF_TYPE_TRACEPOINT, id
   return attach_perf_event(prog_fd, attr, "tracepoint " .. name)
+end
+
+--- Runs of a program that the kernel skipped because one was under way on that CPU.
+-- Kernels before 5.12 do not count them: 0; those before 6.7 not for kprobes and tracepoints.
+function _M.skipped_runs(prog_fd)
+  local info = ffi.new("struct ps_bpf_prog_info[1]")
+  local attr = ffi.new("struct ps_bpf_obj_info", { prog_fd, ffi.sizeof(info), address(info) })
+  if bpf(OBJ_GET_INFO, attr) < 0 then return 0 end
+  return tonumber(info[0].recursion_misses)
 end
 
 local function map_elem(command, map_fd, key, value)

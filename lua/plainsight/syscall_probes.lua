@@ -6,6 +6,7 @@ local bit = require "bit"
 local bpf = require "plainsight.bpf"
 local compiler = require "plainsight.compiler"
 local contract = require "plainsight.contract" -- luacheck: ignore (declares the structs)
+local kprobes = require "plainsight.kprobes"
 local offsets = require "plainsight.offsets"
 local sys = require "plainsight.sys"
 
@@ -79,7 +80,7 @@ end
 
 --- How to attach: what was asked for, else tracepoints where the kernel has them.
 -- Both are there on almost every kernel. The tracepoint also sees calls that were waiting when it
--- was attached, and any number of waiting calls at once; a kretprobe does not (docs/design.md).
+-- was attached, and any number of waiting calls at once; a kretprobe does not (docs/attach.md).
 local function choose_attach(wanted)
   if wanted == "kprobe" and not bpf.has_kprobes() then
     return nil, "this kernel has no kprobes (CONFIG_KPROBES): use --attach tracepoint"
@@ -127,14 +128,13 @@ function Probes:keep(fd, err)
 end
 
 function Probes:attach_kprobes()
-  for _, call in ipairs(IO_CALLS) do
-    local ok, err = self:keep(bpf.attach_kprobe(self.programs.syscall_return, call, true))
-    if not ok then return nil, err end
-  end
-  for _, call in ipairs(COMPAT_CALLS) do
-    self:keep(bpf.attach_kprobe(self.programs.syscall_return, call, true)) -- where it exists
-  end
-  return self:keep(bpf.attach_kprobe(self.programs.syscall_close, "__x64_sys_close", false))
+  local probes = self.kprobes
+  local ok, err = probes:define("syscall_return", IO_CALLS, kprobes.MAXACTIVE)
+  if ok then ok, err = probes:define("syscall_return", COMPAT_CALLS, kprobes.MAXACTIVE, true) end
+  if ok then ok, err = probes:define("syscall_close", { "__x64_sys_close" }) end
+  if ok then ok, err = probes:attach(self.programs.syscall_close, "syscall_close") end
+  if ok then ok, err = probes:attach(self.programs.syscall_return, "syscall_return") end
+  return ok, err
 end
 
 function Probes:attach_tracepoints()
@@ -162,6 +162,7 @@ end
 
 --- Detach: closing a link ends it.
 function Probes:close()
+  if self.kprobes then self.kprobes:close() end
   for _, fd in ipairs(self.links) do C.close(fd) end
   self.links = {}
 end
@@ -169,8 +170,16 @@ end
 local LOSSES = { "ring_full", "fault", "table_full", "cut", "no_buffer" } -- enum ps_loss
 local INVISIBLE = { [0] = "io_uring", [1] = "compat" } -- enum ps_invisible
 
+--- Runs of all programs that the kernel skipped.
+function Probes:skipped_runs()
+  local sum = 0
+  for _, fd in pairs(self.programs) do sum = sum + bpf.skipped_runs(fd) end
+  return sum
+end
+
 --- What the probes could not deliver so far.
--- @return { cause = { events = n, bytes = n } }, causes with none left out
+-- @return { cause = { events = n, bytes = n } }, causes with none left out; bytes is 0 for those of
+-- which nothing is known: missed (calls that no kretprobe was free for), skipped_runs
 function Probes:losses()
   local found, value = {}, ffi.new("uint64_t[2]")
   for index, cause in ipairs(LOSSES) do
@@ -178,6 +187,9 @@ function Probes:losses()
       found[cause] = { events = tonumber(value[0]), bytes = tonumber(value[1]) }
     end
   end
+  local missed, skipped = self.kprobes and self.kprobes:missed() or 0, self:skipped_runs()
+  if missed > 0 then found.missed = { events = missed, bytes = 0 } end
+  if skipped > 0 then found.skipped_runs = { events = skipped, bytes = 0 } end
   return found
 end
 
@@ -200,29 +212,37 @@ function Probes:invisible()
   return list
 end
 
---- Compile, load and set the filters; attach with :attach().
--- @param opts see plainsight.cli; used: attach, follow, pids, uid, comm, cgroup, ports, ring_mib
--- @return object with maps, programs, attach_kind; or nil and a message
-function _M.load(opts)
-  local attach_kind, err = choose_attach(opts.attach)
-  if not attach_kind then return nil, err end
-  local cflags
-  cflags, err = offsets.cflags()
+local function cflags_for(opts, attach_kind)
+  local cflags, err = offsets.cflags()
   if not cflags then return nil, err end
   for _, flag in ipairs(filter_cflags(opts)) do cflags[#cflags + 1] = flag end
   cflags[#cflags + 1] = ("-DSELF_TGID=%d"):format(C.getpid())
   cflags[#cflags + 1] = ("-DRING_PAGES=%d"):format(opts.ring_mib * 256)
   if attach_kind == "kprobe" then cflags[#cflags + 1] = "-DATTACH_KPROBE" end
   if bpf.kernel_version() >= 5015 then cflags[#cflags + 1] = "-DHAVE_TASK_PT_REGS" end
-  local follow = opts.pids and opts.follow ~= false
-  local loaded
-  loaded, err = compiler.load(FILE, cflags, programs_for(attach_kind, follow))
+  return cflags
+end
+
+--- Compile, load and set the filters; attach with :attach().
+-- @param opts see plainsight.cli; used: attach, follow, pids, uid, comm, cgroup, ports, ring_mib
+-- @return object with maps, programs, attach_kind; or nil and a message
+function _M.load(opts)
+  local attach_kind, err = choose_attach(opts.attach)
+  if not attach_kind then return nil, err end
+  local reaped
+  if attach_kind == "kprobe" then
+    reaped, err = kprobes.new() -- first of all: its child process then shares nothing that is opened here
+    if not reaped then return nil, err end
+  end
+  local cflags, loaded, ok
+  cflags, err = cflags_for(opts, attach_kind)
+  if not cflags then return nil, err end
+  loaded, err = compiler.load(FILE, cflags, programs_for(attach_kind, opts.pids and opts.follow ~= false))
   if not loaded then return nil, err end
-  local ok
   ok, err = set_continuations(loaded)
   if ok then ok, err = set_filters(loaded.maps, opts) end
   if not ok then return nil, err end
-  loaded.attach_kind, loaded.links = attach_kind, {}
+  loaded.attach_kind, loaded.kprobes, loaded.links = attach_kind, reaped, {}
   return setmetatable(loaded, Probes)
 end
 

@@ -5,13 +5,15 @@ local escape = require "plainsight.output.escape"
 
 local _M = {}
 
--- What to say of each cause, and what can be done about it.
+-- What to say of each cause, and what can be done about it. With a unit, the bytes are not known.
 local LOSS_TEXT = {
   { "ring_full", "lost, ring buffer full (larger: --ring-size)" },
   { "fault", "lost, memory of the process could not be read" },
   { "table_full", "lost, kernel table full" },
   { "cut", "lost, calls larger than what one call may copy" },
   { "no_buffer", "not visible, moved by splice or thrown away by MSG_TRUNC: sizes known, content not" },
+  { "missed", "not seen, more under way at once than kretprobes can follow (try --attach tracepoint)", unit = "call" },
+  { "skipped_runs", "skipped by the kernel: calls or ends of connections may be missing", unit = "probe run" },
 }
 
 local INVISIBLE_TEXT = {
@@ -45,7 +47,7 @@ function _M.lines(stats, losses, invisible)
     local loss = losses[entry[1]]
     if loss then
       lost = true
-      lines[#lines + 1] = ("%s (%s) %s"):format(count(loss.events, "call"), count(loss.bytes, "byte"), entry[2])
+      lines[#lines + 1] = loss_line(entry, loss)
     end
   end
   for _, process in ipairs(invisible) do
