@@ -30,6 +30,11 @@ end
 
 local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
 
+local function loss_line(entry, loss)
+  if entry.unit then return ("%s %s"):format(count(loss.events, entry.unit), entry[2]) end
+  return ("%s (%s) %s"):format(count(loss.events, "call"), count(loss.bytes, "byte"), entry[2])
+end
+
 --- Bytes that came in records and of which it is not known what became (docs/losses.md). 0, or a mistake of ours.
 function _M.unaccounted_bytes(stats)
   return stats.data_bytes - stats.message_bytes - stats.tunnel_bytes - stats.skipped_bytes - stats.uncaptured_bytes
