@@ -312,6 +312,7 @@ int judge(struct pt_regs *ctx)
 	if (conn->local.family == PS_FAMILY_UNIX && !conn->reported)
 		emit_unix_path(call, conn);
 	conn->reported = 1;
+	count_seen(call->remaining);
 	continuations.call(ctx, CONTINUE_COPY);
 	give_up(call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
 done:
@@ -405,6 +406,8 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 	if (!conn)
 		return CONTINUE_NONE;
 	call->in_message = ret;
+	if (conn->verdict == PS_VERDICT_HTTP)
+		count_seen(ret);
 	if (has_no_buffer(call, conn)) {
 		if (conn->verdict != PS_VERDICT_HTTP)
 			return CONTINUE_NONE;
@@ -414,9 +417,13 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 			give_up(call, conn, PS_LOSS_NO_BUFFER, 0);
 		return CONTINUE_NONE;
 	}
-	if (conn->verdict == PS_VERDICT_UNDECIDED && remember(call, conn))
-		return CONTINUE_JUDGE;
-	if (conn->verdict == PS_VERDICT_HTTP && copy_call(call, conn))
+	if (conn->verdict == PS_VERDICT_UNDECIDED) {
+		if (remember(call, conn))
+			return CONTINUE_JUDGE;
+		count_seen(ret); /* remember() has reported it as lost */
+		return CONTINUE_NONE;
+	}
+	if (copy_call(call, conn))
 		return CONTINUE_COPY;
 	return CONTINUE_NONE;
 }
@@ -523,6 +530,8 @@ int copy_messages(struct pt_regs *ctx)
 	}
 	conn = total ? locate(call, total) : 0;
 	if (conn) {
+		if (conn->verdict == PS_VERDICT_HTTP)
+			count_seen(total);
 		next_message(call);
 		continuations.call(ctx, conn->verdict == PS_VERDICT_HTTP ? CONTINUE_COPY : CONTINUE_JUDGE);
 	}
@@ -773,7 +782,8 @@ static __always_inline void on_close(u64 sock)
 		call.fd = -1;
 		call.pos = end_position(conn, sock, PS_IN);
 		call.other_pos = end_position(conn, sock, PS_OUT);
-		if (conn->kernel_pos)
+		/* Of other connections bytes have moved that nobody was to be told of. */
+		if (conn->kernel_pos && conn->verdict == PS_VERDICT_HTTP)
 			call.flags = PS_EVENT_KERNEL_POS;
 		if (!emit_bare(&call, conn, PS_EVENT_CLOSE, 0)) {
 			/* Left for user space to find when it wonders what became of the connection. */

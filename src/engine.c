@@ -146,8 +146,9 @@ static struct entry *find(struct engine *engine, const struct ps_event *event)
 	HASH_FIND(hh, engine->by_sock, &event->sock, sizeof(event->sock), entry);
 	if (!entry || entry->conn.id == event->conn_id)
 		return entry;
-	/* The kernel has reused the sock: the earlier connection went away unseen. */
-	close_entry(engine, entry);
+	/* The kernel has reused the sock: the end of the earlier connection was lost, who knows with what else. */
+	entry->conn.closing = true;
+	finish_entry(engine, entry, PS_MESSAGE_ABORTED | PS_MESSAGE_LOST_TAIL);
 	return NULL;
 }
 

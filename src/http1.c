@@ -983,7 +983,8 @@ void http1_end(struct http1_parser *p, uint32_t flag)
 	/* the last whole line is a field unless the cut one continues it */
 	if (p->pending_len > 0 && (p->line_len == 0 || !is_blank(*line_of(p))))
 		field_end(p, SIZE_MAX);
-	if (p->state == HTTP1_AT_CLOSE && !(pub->flags & PS_MESSAGE_BAD_CHUNK) && flag != PS_MESSAGE_UNFINISHED)
+	if (p->state == HTTP1_AT_CLOSE && !(pub->flags & PS_MESSAGE_BAD_CHUNK) &&
+	    !(flag & (PS_MESSAGE_UNFINISHED | PS_MESSAGE_LOST_TAIL)))
 		pub->flags |= PS_MESSAGE_COMPLETE;
 	else
 		pub->flags |= flag;

@@ -69,7 +69,8 @@ void http1_conn_end(struct http1_conn *conn, int direction, const struct http1_c
 /*
  * Nothing more will come, in either direction: finish what is open.
  * flag: PS_MESSAGE_ABORTED (the connection closed) or PS_MESSAGE_UNFINISHED
- * (the capture stopped) marks messages that had not ended.
+ * (the capture stopped) marks messages that had not ended; with
+ * PS_MESSAGE_LOST_TAIL when it is not known what moved before that.
  */
 void http1_conn_finish(struct http1_conn *conn, uint32_t flag);
 

@@ -152,6 +152,21 @@ function _M.map_lookup(map_fd, key, value)
   return map_elem(MAP_LOOKUP, map_fd, key, value) == 0 or nil
 end
 
+local function possible_cpus()
+  local text = paths.read("/sys/devices/system/cpu/possible") or "0" -- such as "0-3"
+  return tonumber(text:match("(%d+)%s*$")) + 1
+end
+
+--- Sum over the CPUs of an entry of a per-CPU map of u64.
+-- @return number
+function _M.map_sum(map_fd, key)
+  local values = ffi.new("uint64_t[?]", possible_cpus())
+  local sum = 0ULL
+  if not _M.map_lookup(map_fd, key, values) then return 0 end
+  for cpu = 0, possible_cpus() - 1 do sum = sum + values[cpu] end
+  return tonumber(sum)
+end
+
 --- The key after previous (nil: the first) into key. Returns true, or nil at the end.
 function _M.map_next_key(map_fd, previous, key)
   local attr = ffi.new("struct ps_bpf_map_elem")

@@ -135,13 +135,16 @@ end
 -- @return true, or nil when output ended
 function Session:report(kind)
   local stats = self.capture:stats()
-  stats.shown = self.printed
+  stats.shown, stats.seen_bytes = self.printed, self.probes:seen_bytes()
   local losses, invisible = self.probes:losses(), self.probes:invisible()
   if self.opts.json then
     self.writer:write(json.report(kind, summary.object(stats, losses, invisible)))
     if not self.writer:flush() then return nil end
   end
   local lines = summary.lines(stats, losses, invisible)
+  if kind == "summary" then
+    for _, line in ipairs(summary.mistakes(stats, losses)) do lines[#lines + 1] = line end
+  end
   if kind == "stats" then lines = not self.opts.json and { table.concat(lines, "; ") } or {} end
   for _, line in ipairs(lines) do say(self.tool, line) end
   return true

@@ -193,6 +193,11 @@ function Probes:losses()
   return found
 end
 
+--- Bytes of all calls that were to be reported so far, as counted where they were seen.
+function Probes:seen_bytes()
+  return bpf.map_sum(self.maps.seen_bytes, ffi.new("uint32_t[1]"))
+end
+
 --- Processes that move data in ways that cannot be followed.
 -- @return list of { pid, comm, kind = "io_uring" or "compat", calls }, by pid
 function Probes:invisible()

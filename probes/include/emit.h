@@ -30,6 +30,21 @@ static __always_inline void count_loss(u32 cause, u64 bytes)
 	__sync_fetch_and_add(&loss->bytes, bytes);
 }
 
+/*
+ * Entry 0: bytes of all calls that were to be reported, counted where the call is
+ * seen. User space compares it with what records told and what was lost.
+ */
+BPF_PERCPU_ARRAY(seen_bytes, u64, 1);
+
+static __always_inline void count_seen(u64 bytes)
+{
+	u32 zero = 0;
+	u64 *seen = seen_bytes.lookup(&zero);
+
+	if (seen)
+		*seen += bytes;
+}
+
 /* What is left to copy of one call. */
 struct io_call {
 	u64 ts_ns;
