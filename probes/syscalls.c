@@ -817,6 +817,11 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 
 	if (state != FIN_WAIT1 && state != LAST_ACK)
 		return 0;
+	/* From ESTABLISHED only close() shuts down both directions at once. TCP may take minutes to end it. */
+	if (state == FIN_WAIT1 && (read_u32(sock + OFF_SOCK_SHUTDOWN) & SHUTDOWN_BOTH) == SHUTDOWN_BOTH) {
+		on_close(sock);
+		return 0;
+	}
 	conn = conns.lookup(&sock);
 	if (!conn || !conn->reported || conn->verdict == PS_VERDICT_IGNORE)
 		return 0;

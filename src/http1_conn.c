@@ -279,18 +279,20 @@ static void awaiting_next(struct http1_conn *conn, enum answer answer)
 	conn->awaiting = ex;
 }
 
-static void give_up_oldest(struct http1_conn *conn)
+/* why: the enum ps_message_flags that say it of the response that is missing; 0 when nothing is known. */
+static void give_up_oldest(struct http1_conn *conn, uint32_t why)
 {
+	conn->awaiting->pub.response.flags = why;
 	if (conn->hold == conn->awaiting)
 		conn->hold = NULL;
 	conn->gave_up = true;
 	awaiting_next(conn, ANSWER_NEVER);
 }
 
-static void give_up_all(struct http1_conn *conn)
+static void give_up_all(struct http1_conn *conn, uint32_t why)
 {
 	while (conn->awaiting != NULL)
-		give_up_oldest(conn);
+		give_up_oldest(conn, why);
 	queue_settle(conn);
 }
 
@@ -440,7 +442,7 @@ static void not_http(struct http1_conn *conn)
 {
 	direction_close(conn, 0, PS_MESSAGE_UNFINISHED);
 	direction_close(conn, 1, PS_MESSAGE_UNFINISHED);
-	give_up_all(conn);
+	give_up_all(conn, PS_MESSAGE_UNFINISHED);
 	conn->mode = HTTP1_CONN_NOT_HTTP;
 }
 
@@ -457,7 +459,7 @@ static void tunnel_begin(struct http1_conn *conn, const struct exchange *ex)
 		direction_close(conn, d, PS_MESSAGE_ABORTED);
 		dir->place = PLACE_TUNNEL;
 	}
-	give_up_all(conn);
+	give_up_all(conn, 0);
 }
 
 /* --- requests --- */
@@ -468,7 +470,7 @@ static void give_up_lost(struct http1_conn *conn)
 	if (!conn->responses_lost || conn->pipelined)
 		return;
 	while (conn->awaiting != NULL && conn->awaiting->before_responses)
-		give_up_oldest(conn);
+		give_up_oldest(conn, PS_MESSAGE_LOST_TAIL);
 	queue_settle(conn);
 }
 
@@ -489,6 +491,7 @@ static bool request_begin(struct http1_conn *conn, int d)
 	list_append(&conn->queue, ex);
 	if (conn->dir[!d].place == PLACE_ENDED) {
 		ex->answer = ANSWER_NEVER;
+		ex->pub.response.flags = PS_MESSAGE_ABORTED;
 		return true;
 	}
 	if (conn->awaiting == NULL)
@@ -496,7 +499,7 @@ static bool request_begin(struct http1_conn *conn, int d)
 	conn->unanswered++;
 	if (conn->unanswered > conn->limits.pipeline_max) {
 		conn->abandoned++;
-		give_up_oldest(conn);
+		give_up_oldest(conn, 0);
 		queue_settle(conn);
 	}
 	return true;
@@ -537,7 +540,7 @@ static enum pairing pairing_choose(struct http1_conn *conn)
 	if (in_doubt(conn)) {
 		if (pairs_in_doubt(conn))
 			return PAIR_OLDEST;
-		give_up_all(conn);
+		give_up_all(conn, PS_MESSAGE_LOST_TAIL);
 		return PAIR_NONE;
 	}
 	if (conn->awaiting != NULL) {
@@ -931,7 +934,7 @@ void http1_conn_end(struct http1_conn *conn, int direction, const struct http1_c
 	handed_out_free(conn);
 	direction_close(conn, direction, PS_MESSAGE_ABORTED);
 	if (conn->request_dir == !direction)
-		give_up_all(conn);
+		give_up_all(conn, conn->responses_lost ? PS_MESSAGE_LOST_TAIL : PS_MESSAGE_ABORTED);
 }
 
 void http1_conn_finish(struct http1_conn *conn, uint32_t flag)
@@ -939,7 +942,7 @@ void http1_conn_finish(struct http1_conn *conn, uint32_t flag)
 	handed_out_free(conn);
 	direction_close(conn, 0, flag);
 	direction_close(conn, 1, flag);
-	give_up_all(conn);
+	give_up_all(conn, conn->responses_lost ? flag | PS_MESSAGE_LOST_TAIL : flag);
 }
 
 /* --- results --- */

@@ -101,9 +101,9 @@ struct ps_exchange {
 	struct ps_endpoint remote;
 	struct ps_slice unix_path; /* of the listening socket, "@name" when abstract; empty for TCP or unnamed */
 	struct ps_message request;
-	struct ps_message response;
-	uint16_t interim[8];    /* statuses of the 1xx responses before the final one, in order */
-	uint32_t interim_count; /* may be larger than what interim holds */
+	struct ps_message response; /* not present: its flags say why, as far as that is known */
+	uint16_t interim[8];        /* statuses of the 1xx responses before the final one, in order */
+	uint32_t interim_count;     /* may be larger than what interim holds */
 	uint32_t pad;
 };
 

@@ -153,8 +153,7 @@ function Kprobes:attach(prog_fd, name)
   return true
 end
 
---- Runs that the kernel has missed so far: no instance was free, or it was in a probe already.
--- Up to Linux 6.0 the kernel tells the latter only.
+--- Runs that the kernel has missed so far, of any process: no instance was free, or it was in a probe already.
 function Kprobes:missed()
   if self.missed_finally then return self.missed_finally end
   local sum, suffix = 0, "_" .. self.pid

@@ -40,6 +40,7 @@ local NEEDED = {
   { "OFF_SOCK_RCV_SADDR", "sock", "__sk_common.skc_rcv_saddr" },
   { "OFF_SOCK_V6_DADDR", "sock", "__sk_common.skc_v6_daddr" },
   { "OFF_SOCK_V6_RCV_SADDR", "sock", "__sk_common.skc_v6_rcv_saddr" },
+  { "OFF_SOCK_SHUTDOWN", "sock", "sk_shutdown" },
   { "OFF_SOCK_PROTOCOL", "sock", "sk_protocol" },
   { "OFF_TCP_BYTES_RECEIVED", "tcp_sock", "bytes_received" },
   { "OFF_TCP_BYTES_ACKED", "tcp_sock", "bytes_acked" },
