@@ -31,5 +31,22 @@ for name in "$@"; do
 	report $? "$work/run.log" "fuzz_$name: $seconds seconds"
 	grep -E '^Done' "$work/run.log" | sed 's/^/# /'
 done
+
+# Each difference that fuzz_http1_diff.c accepts has an example that shows it and is described.
+explain() { # FILE; libFuzzer may run an input twice
+	PS_EXPLAIN=1 "$build/fuzz_http1_diff" "$1" 2>&1 | sed -n 's/^difference //p' | sort -u
+}
+if [ -x "$build/fuzz_http1_diff" ]; then
+	named=$build/differences.named shown=$build/differences.shown described=$build/differences.described
+	sed -n '/difference_names\[\]/,/};/p' fuzz_http1_diff.c | grep -o '"[a-z-]*"' | tr -d '"' | sort >"$named"
+	sed -n 's/^### //p' ../../docs/http1-differences.md | sort >"$described"
+	for file in corpus/http1_diff/difference-*; do
+		[ "$(explain "$file")" != "${file##*difference-}" ] || echo "${file##*difference-}"
+	done | sort >"$shown"
+	diff "$named" "$shown" >"$build/differences.log"
+	report $? "$build/differences.log" "fuzz_http1_diff: each of $(wc -l <"$named") differences has an example"
+	diff "$named" "$described" >"$build/differences.log"
+	report $? "$build/differences.log" "fuzz_http1_diff: docs/http1-differences.md describes each"
+fi
 echo "1..$number"
 exit $failed
