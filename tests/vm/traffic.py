@@ -207,6 +207,14 @@ def curl(run, url, method="GET", body=None, options=(), unix=None):
     return exchange(method, target, status, server, body or b"", received, process.pid, "curl")
 
 
+def get(connection, target):
+    """One GET on a connection that is open already."""
+    connection.sendall(b"GET %s HTTP/1.1\r\nHost: open\r\n\r\n" % target.encode())
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return exchange("GET", target, response.status, connection.getpeername(), b"", response.read())
+
+
 def urllib_client(urls):
     """One request per URL, each on a connection of its own; a POST when the URL says so."""
     for url in urls:
