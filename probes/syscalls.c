@@ -822,6 +822,9 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 		on_close(sock);
 		return 0;
 	}
+	/* close() after shutdown(): the end has been told, and write_seq counts the FIN by now. */
+	if (state == (int)ctx->args[1])
+		return 0;
 	conn = conns.lookup(&sock);
 	if (!conn || !conn->reported || conn->verdict == PS_VERDICT_IGNORE)
 		return 0;
