@@ -222,17 +222,23 @@ static bool is_version(const char *text)
 	return memcmp(text, "HTTP/1.", 7) == 0 && is_digit(text[7]);
 }
 
+/* Any run of blanks counts as the one space between the parts of a start line, as RFC 9112 3 and 4 allow. */
 static bool split_status_line(const char *line, size_t len, struct start_line *s)
 {
-	if (len < 12 || !is_version(line) || line[8] != ' ')
+	const char *end = line + len;
+	const char *code = line + 8;
+
+	if (len < 12 || !is_version(line) || !is_blank(*code))
 		return false;
-	if (line[9] < '1' || line[9] > '9' || !is_digit(line[10]) || !is_digit(line[11]))
+	while (code < end && is_blank(*code))
+		code++;
+	if (end - code < 3 || code[0] < '1' || code[0] > '9' || !is_digit(code[1]) || !is_digit(code[2]))
 		return false;
-	if (len > 12 && line[12] != ' ')
+	if (end - code > 3 && !is_blank(code[3]))
 		return false;
 	s->minor = (uint8_t)(line[7] - '0');
-	s->status = (uint16_t)((line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0'));
-	s->reason = len > 13 ? slice_of(line + 13, len - 13) : slice_of(NULL, 0);
+	s->status = (uint16_t)((code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0'));
+	s->reason = end - code > 4 ? slice_of(code + 4, (size_t)(end - code) - 4) : slice_of(NULL, 0);
 	return true;
 }
 
@@ -254,14 +260,14 @@ static bool split_request_line(const char *line, size_t len, struct start_line *
 
 	while (len > 0 && is_blank(line[len - 1]))
 		len--;
-	if (method == 0 || method > HTTP1_METHOD_MAX || len < method + 11 || line[method] != ' ')
+	if (method == 0 || method > HTTP1_METHOD_MAX || len < method + 11 || !is_blank(line[method]))
 		return false;
 	end = len - 8;
-	if (!is_version(line + end) || line[end - 1] != ' ')
+	if (!is_version(line + end) || !is_blank(line[end - 1]))
 		return false;
-	while (begin < end && line[begin] == ' ')
+	while (begin < end && is_blank(line[begin]))
 		begin++;
-	while (end > begin && line[end - 1] == ' ')
+	while (end > begin && is_blank(line[end - 1]))
 		end--;
 	for (size_t i = begin; i < end; i++)
 		if ((uint8_t)line[i] < ' ' || line[i] == 0x7f)
@@ -302,7 +308,7 @@ static bool start_is_plausible(const char *line, size_t len)
 	if (memcmp(line, "HTTP/", len < 5 ? len : 5) == 0)
 		return true;
 	method = method_len(line, len);
-	return method > 0 && method <= HTTP1_METHOD_MAX && (method == len || line[method] == ' ');
+	return method > 0 && method <= HTTP1_METHOD_MAX && (method == len || is_blank(line[method]));
 }
 
 /* --- lines (2.2: a bare LF ends a line too) --- */

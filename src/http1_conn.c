@@ -36,6 +36,9 @@
  * When bytes were lost between chunks nobody knows how many of the body are
  * missing: PS_BODY_GAP with gap_bytes 0, and PS_MESSAGE_LOST_TAIL.
  *
+ * A header of the PROXY protocol, version 1 or 2, that begins a connection is
+ * skipped.
+ *
  * Times of a response are those of the final one; its wire_bytes count the 1xx
  * before it. Empty lines before a start line (RFC 9112 2.2) count as skipped.
  */
@@ -49,6 +52,10 @@
 #endif
 
 enum { SKIP_MAX = 65536 }; /* skipped without finding a start line: not HTTP after all */
+
+/* The PROXY protocol: longest line of version 1, fixed part of version 2 after the CR LF CR LF that it begins with. */
+enum { PROXY_LINE_MAX = 107, PROXY_HEADER = 12 };
+static const char proxy_signature[8] = "\0\r\nQUIT\n";
 
 enum answer {
 	ANSWER_AWAITED = 0,
@@ -78,6 +85,7 @@ struct exchange_list {
 
 enum place {
 	PLACE_BETWEEN = 0, /* between messages */
+	PLACE_PROXY,       /* in a header of the PROXY protocol version 2 */
 	PLACE_MESSAGE,
 	PLACE_WAITING, /* a status line was read but its request is not known yet */
 	PLACE_LOST,    /* looks for a start line at the beginning of a call */
@@ -89,6 +97,8 @@ struct direction {
 	struct http1_parser parser;
 	struct exchange *exchange; /* that the message belongs to; NULL before its start line is read */
 	uint64_t skipped;          /* since the place was lost */
+	uint16_t proxy_left;       /* PLACE_PROXY: bytes to the end of the header once all of its fixed part was read */
+	uint8_t proxy_read;        /* PLACE_PROXY: bytes of the fixed part */
 	uint8_t place;             /* enum place */
 	bool skip_limited;         /* SKIP_MAX applies */
 	bool body_at_call;         /* the body of a response with no request has not begun */
@@ -713,6 +723,43 @@ static size_t blank_span(const uint8_t *data, size_t len)
 	return n;
 }
 
+/* Nothing came before what is read now, in this direction: a header of the PROXY protocol may stand here. */
+static bool at_beginning(const struct http1_conn *conn, const struct direction *dir)
+{
+	return !conn->seen_start && !conn->midstream && !conn->after_gap && dir->skipped == 0;
+}
+
+static bool is_proxy_line(const struct direction *dir)
+{
+	const char *line = dir->parser.message->text;
+	size_t len = dir->parser.line_len;
+
+	return dir->parser.head_bytes <= PROXY_LINE_MAX && len > 10 && line[len - 1] == '\n' &&
+	       (memcmp(line, "PROXY TCP", 9) == 0 || memcmp(line, "PROXY UNKN", 10) == 0);
+}
+
+/* Version 2: signature, two bytes, and in two bytes how many follow. */
+static size_t feed_proxy(struct http1_conn *conn, int d, const uint8_t *data, size_t len)
+{
+	struct direction *dir = &conn->dir[d];
+	size_t n = 1;
+
+	if (dir->proxy_read == PROXY_HEADER) {
+		n = len < dir->proxy_left ? len : dir->proxy_left;
+		dir->proxy_left -= (uint16_t)n;
+	} else if (dir->proxy_read < sizeof(proxy_signature) && *data != (uint8_t)proxy_signature[dir->proxy_read]) {
+		not_http(conn);
+	} else {
+		dir->proxy_left = (uint16_t)(dir->proxy_left << 8 | *data);
+		dir->proxy_read++;
+	}
+	conn->stats.skipped_bytes += n;
+	dir->skipped += n;
+	if (dir->place == PLACE_PROXY && dir->proxy_read == PROXY_HEADER && dir->proxy_left == 0)
+		dir->place = PLACE_BETWEEN;
+	return n;
+}
+
 /*
  * A start line turned out to be none. Of `taken` bytes of this call none is
  * consumed if the line began in an earlier call: rubbish at the end of that one
@@ -723,6 +770,10 @@ static size_t bad_start_taken(struct http1_conn *conn, int d, size_t taken, bool
 	struct direction *dir = &conn->dir[d];
 	bool look_again = begins_call && dir->parser.head_bytes > taken;
 
+	if (at_beginning(conn, dir) && is_proxy_line(dir)) {
+		head_dropped(conn, d);
+		return taken;
+	}
 	bad_start(conn, d);
 	if (!look_again || dir->place != PLACE_LOST)
 		return taken;
@@ -781,6 +832,10 @@ static size_t feed_between(struct http1_conn *conn, int d, const uint8_t *data, 
 	conn->stats.skipped_bytes += blank;
 	if (blank > 0)
 		return blank;
+	if (*data == '\0' && at_beginning(conn, dir)) {
+		dir->place = PLACE_PROXY;
+		return 0;
+	}
 	message = http1_message_new();
 	if (message == NULL) {
 		place_lost(conn, d, false);
@@ -821,6 +876,8 @@ static size_t feed_step(struct http1_conn *conn, int d, const struct http1_conte
 	switch ((enum place)dir->place) {
 	case PLACE_BETWEEN:
 		return feed_between(conn, d, data, len);
+	case PLACE_PROXY:
+		return feed_proxy(conn, d, data, len);
 	case PLACE_WAITING:
 		response_begin(conn, dir);
 		return 0;
@@ -917,6 +974,7 @@ void http1_conn_gap(struct http1_conn *conn, int direction, const struct http1_c
 		gap_in_message(conn, direction, ctx, len);
 		break;
 	case PLACE_BETWEEN:
+	case PLACE_PROXY:
 		place_lost(conn, direction, true);
 		break;
 	case PLACE_LOST:

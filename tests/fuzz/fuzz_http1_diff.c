@@ -49,13 +49,15 @@ enum difference {
 	CHUNK_END = 1 << 14,
 	CHUNK_HUGE = 1 << 15,
 	TRAILER_LENGTH = 1 << 16,
-	NO_BODY_FRAMING = 1 << 17
+	NO_BODY_FRAMING = 1 << 17,
+	START_BLANK = 1 << 18
 };
 
 static const char *const difference_names[] = {
-    "start-method", "start-target",      "start-version", "start-status",   "start-control",  "stray-cr",
-    "field-name",   "field-first-blank", "field-control", "framing-folded", "length-form",    "coding-form",
-    "connect-body", "chunk-line",        "chunk-end",     "chunk-huge",     "trailer-length", "no-body-framing",
+    "start-method", "start-target",   "start-version",     "start-status",  "start-control",
+    "stray-cr",     "field-name",     "field-first-blank", "field-control", "framing-folded",
+    "length-form",  "coding-form",    "connect-body",      "chunk-line",    "chunk-end",
+    "chunk-huge",   "trailer-length", "no-body-framing",   "start-blank",
 };
 
 /* --- http_parser's reading --- */
@@ -355,12 +357,14 @@ static unsigned int request_line_shows(struct ps_slice line)
 	struct ps_slice target, version;
 	unsigned int shown = 0;
 
+	if (has_byte(line, '\t'))
+		shown |= START_BLANK;
 	if (!is_known_method(method))
 		shown |= START_METHOD;
 	while (space != NULL && space < end && *space == ' ')
 		space++;
 	target = space ? (struct ps_slice){space, (size_t)(end - space)} : (struct ps_slice){0};
-	space = memrchr(target.data, ' ', target.len);
+	space = target.len > 0 ? memrchr(target.data, ' ', target.len) : NULL;
 	version = space ? (struct ps_slice){space + 1, (size_t)(end - space - 1)} : (struct ps_slice){0};
 	target.len -= version.len;
 	while (target.len > 0 && target.data[target.len - 1] == ' ')
@@ -372,15 +376,22 @@ static unsigned int request_line_shows(struct ps_slice line)
 	return shown;
 }
 
-/* VERSION SP 3DIGIT, then SP and a reason, or nothing. */
+/* VERSION 1*SP 3DIGIT, then SP and a reason, or nothing. */
 static unsigned int status_line_shows(struct ps_slice line)
 {
+	struct ps_slice code = {line.data + 8, line.len - 8};
 	unsigned int shown = 0;
 
-	if (!is_version((struct ps_slice){line.data, line.len < 8 ? line.len : 8}))
+	if (line.len < 8 || !is_version((struct ps_slice){line.data, 8}))
 		return START_VERSION;
-	if (line.len < 12 || line.data[8] != ' ' || !is_number((struct ps_slice){line.data + 9, 3}) ||
-	    line.data[9] == '0' || (line.len > 12 && line.data[12] != ' '))
+	while (code.len > 0 && (*code.data == ' ' || *code.data == '\t'))
+		code = (struct ps_slice){code.data + 1, code.len - 1};
+	if (code.len > 4)
+		code.len = 4;
+	if (has_byte((struct ps_slice){line.data, (size_t)(code.data + code.len - line.data)}, '\t'))
+		shown |= START_BLANK;
+	if (code.data == line.data + 8 || code.len < 3 || !is_number((struct ps_slice){code.data, 3}) ||
+	    code.data[0] == '0' || (code.len > 3 && code.data[3] != ' ' && code.data[3] != '\t'))
 		shown |= START_STATUS;
 	return shown;
 }
@@ -526,7 +537,7 @@ static unsigned int message_shows(const struct reading *m)
 
 	if (has_byte(line, '\r'))
 		shown |= STRAY_CR;
-	if (has_control(line, "\r"))
+	if (has_control(line, "\t\r"))
 		shown |= START_CONTROL;
 	if (!whole || !section_shows(&lines, &section))
 		return shown | section.shown;
