@@ -60,7 +60,7 @@ enum { IOV_MAX_COUNT = 1024 }; /* UIO_MAXIOV */
 /* Where struct user_msghdr, a user-space ABI, has its vector (include/linux/socket.h). */
 enum { MSGHDR_IOV = 16, MSGHDR_IOVLEN = 24, MMSGHDR_LEN = 56, MMSGHDR_SIZE = 64 };
 
-enum { PIECES_FIRST = 2, PIECES_MORE = 32, PREFIX_BUFFERS = 8, UNDECIDED_CALLS_MAX = 64 };
+enum { PIECES_FIRST = 2, PIECES_MORE = 32, PREFIX_BUFFERS = 8, UNDECIDED_CALLS_MAX = 64, SKIP_MIN = 4096 };
 
 /* From pid_tgid to the rest of a call that has more pieces than one program copies; copy_more() deletes it. */
 BPF_HASH(active_calls, u64, struct io_call, 4096);
@@ -77,6 +77,9 @@ enum continuation {
 
 /* From process and kind to how often it did what the probes cannot follow. Read by user space at exit. */
 BPF_HASH(invisible, struct ps_invisible_key, struct ps_invisible_calls, 1024);
+
+/* From sock to what of it need not be copied; user space writes it, the least recently used entry goes first. */
+BPF_TABLE("lru_hash", u64, struct ps_skip, skips, 4096);
 
 /* Entry 0 stays zero: the value that new entries of `conns` begin with (too large for the stack). */
 BPF_ARRAY(zero_conn, struct ps_conn, 1);
@@ -398,6 +401,15 @@ static __always_inline bool has_no_buffer(const struct io_call *call, const stru
 	       ((call->flags & PS_EVENT_DISCARDED) && conn->local.family != PS_FAMILY_UNIX);
 }
 
+/* Whether the call lies wholly inside what user space has no use for. Only large calls are worth the look. */
+static __always_inline bool is_unneeded(const struct io_call *call, const struct ps_conn *conn, u64 len)
+{
+	u64 sock = call->sock;
+	struct ps_skip *skip = len >= SKIP_MIN ? skips.lookup(&sock) : 0;
+
+	return skip && skip->id == conn->id && call->pos + len <= skip->until[call->direction & 1];
+}
+
 /* ret bytes moved on call->fd. Returns which program has to go on. */
 static __always_inline enum continuation on_io(struct io_call *call, long ret)
 {
@@ -421,6 +433,11 @@ static __always_inline enum continuation on_io(struct io_call *call, long ret)
 		if (remember(call, conn))
 			return CONTINUE_JUDGE;
 		count_seen(ret); /* remember() has reported it as lost */
+		return CONTINUE_NONE;
+	}
+	if (is_unneeded(call, conn, ret)) {
+		call->flags |= PS_EVENT_UNNEEDED;
+		emit_bare(call, conn, PS_EVENT_DATA, ret);
 		return CONTINUE_NONE;
 	}
 	if (copy_call(call, conn))

@@ -17,6 +17,7 @@ struct ps_capture {
 	struct ring ring;
 	struct engine *engine;
 	int conns_fd;
+	int skips_fd;
 	bool finished;
 	uint64_t body_bytes_max;
 	uint64_t clock_offset_ns;      /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
@@ -45,6 +46,7 @@ struct ps_capture *ps_capture_new(const struct ps_capture_options *options)
 	if (!capture)
 		return NULL;
 	capture->conns_fd = options->conns_fd;
+	capture->skips_fd = options->skips_fd;
 	capture->body_bytes_max = options->body_bytes_max;
 	capture->clock_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
 	capture->engine = engine_new(&engine_options);
@@ -68,7 +70,7 @@ void ps_capture_free(struct ps_capture *capture)
 	free(capture);
 }
 
-static long bpf_map_call(int command, int map_fd, uint64_t key, struct ps_conn *value, uint64_t flags)
+static long bpf_map_call(int command, int map_fd, uint64_t key, void *value, uint64_t flags)
 {
 	union bpf_attr attr;
 
@@ -97,6 +99,30 @@ static void ignore_in_kernel(const struct ps_capture *capture, const struct conn
 		return;
 	value.verdict = PS_VERDICT_IGNORE;
 	bpf_map_call(BPF_MAP_UPDATE_ELEM, capture->conns_fd, conn->sock, &value, BPF_EXIST);
+}
+
+/* Records of calls that the probes look up in `skips` (SKIP_MIN in probes/syscalls.c). */
+#define LARGE_RECORD_BYTES 4096
+/* From so many bytes on it is worth a system call to spare the probes the copying. */
+#define SKIP_BYTES_MIN 131072
+
+/* After a record of a large call: tell the kernel which bytes that follow would only be counted. */
+static void skip_in_kernel(const struct ps_capture *capture, const struct ps_event *event)
+{
+	struct conn *conn = engine_conn(capture->engine, event);
+	int d = event->direction;
+	uint64_t unneeded = conn ? http1_conn_unneeded(conn->http, d) : 0, until;
+	struct ps_skip skip;
+
+	if (capture->skips_fd < 0 || unneeded < SKIP_BYTES_MIN)
+		return;
+	until = unneeded == UINT64_MAX ? UINT64_MAX : conn->directions[d].next + unneeded;
+	if (conn->skip_until[d] == until)
+		return;
+	conn->skip_until[d] = until;
+	skip.id = conn->id;
+	memcpy(skip.until, conn->skip_until, sizeof(skip.until));
+	bpf_map_call(BPF_MAP_UPDATE_ELEM, capture->skips_fd, conn->sock, &skip, BPF_ANY);
 }
 
 /* --- what sendfile sent ------------------------------------------------- */
@@ -143,7 +169,7 @@ static void on_file(struct ps_capture *capture, const struct ps_event *event, co
 
 	record.event.type = PS_EVENT_DATA;
 	if (fd >= 0) {
-		record.event.flags |= PS_EVENT_FROM_FILE;
+		record.event.flags |= PS_EVENT_FROM_FILE | PS_EVENT_UNNEEDED;
 		done = feed_file_bytes(capture, &record, fd, ref->offset, wanted);
 		close(fd);
 	}
@@ -180,12 +206,15 @@ static size_t read_record(struct ps_capture *capture)
 
 	if (!record)
 		return 0;
-	if (is_file_record(record, len))
+	if (is_file_record(record, len)) {
 		on_file(capture, record, (const struct ps_file_ref *)((const struct ps_event *)record + 1));
-	else
+	} else {
 		stop = engine_record(capture->engine, record, len);
-	if (stop)
-		ignore_in_kernel(capture, stop);
+		if (stop)
+			ignore_in_kernel(capture, stop);
+		else if (len > LARGE_RECORD_BYTES)
+			skip_in_kernel(capture, record);
+	}
 	ring_advance(&capture->ring);
 	return capture->ring.record_size;
 }

@@ -65,16 +65,18 @@ static bool is_http(const struct conn *conn)
 
 static struct http1_context context_of(const struct ps_event *event)
 {
-	return (struct http1_context){
-	    .ts_ns = event->ts_ns, .process = &event->process, .from_file = event->flags & PS_EVENT_FROM_FILE};
+	return (struct http1_context){.ts_ns = event->ts_ns,
+				      .process = &event->process,
+				      .from_file = event->flags & PS_EVENT_FROM_FILE,
+				      .unneeded = event->flags & PS_EVENT_UNNEEDED};
 }
 
 static void feed_gap(struct conn *conn, const struct ps_event *event, uint64_t len, struct ps_capture_stats *stats)
 {
 	struct http1_context ctx = context_of(event);
 
-	/* The rest of a file, beyond what is kept of any body, could be had. */
-	if (!ctx.from_file) {
+	ctx.unneeded = ctx.unneeded && len <= http1_conn_unneeded(conn->http, event->direction);
+	if (!ctx.unneeded) {
 		stats->gaps++;
 		stats->gap_bytes += len;
 	}
@@ -95,7 +97,8 @@ static void feed_hole(struct conn *conn, const struct ps_event *event, struct ps
 		return;
 	}
 	hole = *event;
-	hole.flags &= (uint16_t)~PS_EVENT_FROM_FILE; /* the record is, what is missing before it is not */
+	/* the record is, what is missing before it is not */
+	hole.flags &= (uint16_t) ~(PS_EVENT_FROM_FILE | PS_EVENT_UNNEEDED);
 	feed_gap(conn, &hole, event->pos - direction->next, stats);
 }
 

@@ -42,6 +42,7 @@ struct conn {
 	uint64_t waived_out;   /* received data need not wait for sent data before this position any more */
 	uint64_t close_pos[2]; /* ends of in and out; 0: not known */
 	uint64_t close_ts_ns;
+	uint64_t skip_until[2]; /* what the kernel was told not to copy, see struct ps_skip */
 	uint32_t last_tgid;
 	bool closing; /* nothing will come but what waits */
 	bool kernel_pos;

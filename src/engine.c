@@ -313,6 +313,14 @@ const struct conn *engine_record(struct engine *engine, const void *record, size
 	return stop;
 }
 
+struct conn *engine_conn(struct engine *engine, const struct ps_event *event)
+{
+	struct entry *entry;
+
+	HASH_FIND(hh, engine->by_sock, &event->sock, sizeof(event->sock), entry);
+	return entry && entry->conn.id == event->conn_id ? &entry->conn : NULL;
+}
+
 void engine_tick(struct engine *engine, uint64_t now_ns)
 {
 	if (now_ns > engine->now_ns)

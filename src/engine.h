@@ -26,6 +26,9 @@ void engine_free(struct engine *engine);
  */
 const struct conn *engine_record(struct engine *engine, const void *record, size_t size);
 
+/* The connection of a record, or NULL. Valid until the next call of any function of the engine. */
+struct conn *engine_conn(struct engine *engine, const struct ps_event *event);
+
 /* The source has nothing more for now and it is now_ns: end waits that took too long. */
 void engine_tick(struct engine *engine, uint64_t now_ns);
 

@@ -934,15 +934,26 @@ static enum http1_event gap_in_counted(struct http1_parser *p, uint64_t len)
 	return HTTP1_DONE;
 }
 
+uint64_t http1_unneeded(const struct http1_parser *p)
+{
+	if (p->message == NULL || p->message->pub.body.state != PS_BODY_TRUNCATED)
+		return 0;
+	if (p->state == HTTP1_AT_CLOSE)
+		return UINT64_MAX;
+	return p->state == HTTP1_AT_LENGTH ? p->left : 0;
+}
+
 enum http1_event http1_skip(struct http1_parser *p, uint64_t len)
 {
 	struct ps_message *pub = &p->message->pub;
 
-	if (p->state != HTTP1_AT_LENGTH || len > p->left || pub->body.state != PS_BODY_TRUNCATED)
+	if (len > http1_unneeded(p))
 		return http1_gap(p, len);
-	p->left -= len;
 	pub->body.size_bytes += len;
 	pub->wire_bytes += len;
+	if (p->state == HTTP1_AT_CLOSE)
+		return HTTP1_MORE;
+	p->left -= len;
 	if (p->left > 0)
 		return HTTP1_MORE;
 	message_end(p);

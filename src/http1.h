@@ -113,9 +113,15 @@ enum http1_event http1_frame_response(struct http1_parser *parser, bool no_body)
 void http1_no_body(struct http1_parser *parser);
 
 /*
- * len bytes that no body would keep were not fed: inside a Content-Length body
- * that is cut already they are counted only, elsewhere they are missing. Returns
- * as http1_gap().
+ * How many of the next bytes need only be counted, because the body that they
+ * belong to is cut already and its framing does not stand in its data.
+ * UINT64_MAX for a body that ends with the connection.
+ */
+uint64_t http1_unneeded(const struct http1_parser *parser);
+
+/*
+ * len bytes were not fed because they need only be counted; where that is not
+ * so, they are missing. Returns as http1_gap().
  */
 enum http1_event http1_skip(struct http1_parser *parser, uint64_t len);
 

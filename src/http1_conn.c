@@ -946,9 +946,8 @@ static void gap_in_message(struct http1_conn *conn, int d, const struct http1_co
 	bool in_head = dir->parser.state == HTTP1_AT_START || dir->parser.state == HTTP1_AT_FIELDS;
 	enum http1_event event = HTTP1_LOST;
 
-	/* from_file: the rest of a file that was read as far as a body can keep it */
 	if (!in_head)
-		event = ctx->from_file ? http1_skip(&dir->parser, len) : http1_gap(&dir->parser, len);
+		event = ctx->unneeded ? http1_skip(&dir->parser, len) : http1_gap(&dir->parser, len);
 
 	dir->body_at_call = false;
 	if (in_head) {
@@ -960,6 +959,11 @@ static void gap_in_message(struct http1_conn *conn, int d, const struct http1_co
 	}
 	if (event == HTTP1_LOST)
 		place_lost(conn, d, true);
+}
+
+uint64_t http1_conn_unneeded(const struct http1_conn *conn, int direction)
+{
+	return conn->dir[direction].place == PLACE_MESSAGE ? http1_unneeded(&conn->dir[direction].parser) : 0;
 }
 
 void http1_conn_gap(struct http1_conn *conn, int direction, const struct http1_context *ctx, uint64_t len)

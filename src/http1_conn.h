@@ -32,6 +32,7 @@ struct http1_context {
 	uint64_t ts_ns;
 	const struct ps_process *process; /* copied when needed */
 	bool from_file;                   /* the bytes were read from the file that sendfile sent */
+	bool unneeded;                    /* http1_conn_gap(): not captured because no body would keep them */
 };
 
 /*
@@ -62,6 +63,9 @@ void http1_conn_unblock(struct http1_conn *conn);
 
 /* len bytes of one direction moved but were not captured. */
 void http1_conn_gap(struct http1_conn *conn, int direction, const struct http1_context *ctx, uint64_t len);
+
+/* How many of the next bytes of a direction need only be counted; UINT64_MAX: all until its end. */
+uint64_t http1_conn_unneeded(const struct http1_conn *conn, int direction);
 
 /* One direction has ended in order (end of file, shutdown). Completes bodies that end with the connection. */
 void http1_conn_end(struct http1_conn *conn, int direction, const struct http1_context *ctx);

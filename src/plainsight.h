@@ -110,6 +110,8 @@ struct ps_exchange {
 struct ps_capture_options {
 	int32_t events_fd; /* the `events` ring buffer map */
 	int32_t conns_fd;  /* the `conns` map, to tell the kernel which connections to leave alone; -1: none */
+	int32_t skips_fd;  /* the `skips` map, to spare it copying what no body would keep; -1: none */
+	uint32_t pad;
 	uint64_t ring_bytes;
 	uint64_t head_bytes_max; /* see struct http1_limits */
 	uint64_t body_bytes_max;

@@ -27,14 +27,14 @@ function _M.open()
 end
 
 --- Begin to read.
--- @param maps { events = fd, conns = fd } (plainsight.syscall_probes)
+-- @param maps { events = fd, conns = fd, skips = fd } (plainsight.syscall_probes)
 -- @param opts ring_mib, max_body_bytes
 -- @return object, or nil and a message
 function _M.new(maps, opts)
   local ok, err = _M.open()
   if not ok then return nil, err end
   local options = ffi.new("struct ps_capture_options", {
-    events_fd = maps.events, conns_fd = maps.conns, ring_bytes = opts.ring_mib * 1024 * 1024,
+    events_fd = maps.events, conns_fd = maps.conns, skips_fd = maps.skips, ring_bytes = opts.ring_mib * 1024 * 1024,
     head_bytes_max = HEAD_BYTES_MAX, body_bytes_max = opts.max_body_bytes, pipeline_max = PIPELINE_MAX,
     conns_max = CONNS_MAX, held_bytes_max = HELD_BYTES_MAX,
   })

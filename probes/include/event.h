@@ -36,6 +36,7 @@ enum ps_event_flags {
 	PS_EVENT_NO_BUFFER = 8,  /* sendfile, splice: the bytes were never in user memory */
 	PS_EVENT_CUT = 16,       /* more of this call than one call may copy: the rest is a gap */
 	PS_EVENT_FROM_FILE = 64, /* set by user space: the payload was read from the file that was sent */
+	PS_EVENT_UNNEEDED = 128, /* not copied, and of no use: see struct ps_skip */
 	PS_EVENT_DISCARDED = 32  /* TCP, MSG_TRUNC: the bytes were received and thrown away (tcp(7)) */
 };
 
@@ -117,6 +118,15 @@ struct ps_file_ref {
 	uint32_t fd;         /* of the file in the process, if it is still open */
 	uint32_t names;      /* how many of name are set; PS_FILE_NAMES_MAX: the path may be longer */
 	char name[24][256];  /* path components, the last one first */
+};
+
+/*
+ * Value of the `skips` map, by sock: large calls that lie wholly before `until`
+ * need not be copied, because no body would keep them. Written by user space.
+ */
+struct ps_skip {
+	uint64_t id;       /* of the connection, as in struct ps_conn */
+	uint64_t until[2]; /* position, by direction */
 };
 
 /* What the probes have made of a connection's first bytes. */

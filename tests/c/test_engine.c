@@ -373,20 +373,31 @@ static void test_short_records(void)
 	expect_number("overlap of what was not captured: overlap", stats.overlap_bytes, 2);
 }
 
-/* What is not kept of a file is no gap; what is missing before it is one. */
-static void test_from_file(void)
+/* What no body would keep is no gap; what is missing before it is one, and so is what a body would have kept. */
+static void test_unneeded(void)
 {
 	struct ps_capture_stats stats;
+	char kept[4200];
+
+	memset(kept, 'x', sizeof(kept));
+	kept[sizeof(kept) - 1] = '\0';
+	begin();
+	IN(0, 0, REQUEST_A);
+	OUT(0, REQUEST_LEN, "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n");
+	SEND(.direction = PS_OUT, .pos = 41, .data = kept, .flags = TCP | PS_EVENT_FROM_FILE);
+	SEND(.direction = PS_OUT, .pos = 4240, .len = 5800, .flags = TCP | PS_EVENT_FROM_FILE | PS_EVENT_UNNEEDED);
+	stats = end("bytes that no body would keep");
+	expect_number("bytes that no body would keep: no gap", stats.gap_bytes, 0);
+	expect_number("bytes that no body would keep: uncaptured", stats.uncaptured_bytes, 5800);
 
 	begin();
 	IN(0, 0, REQUEST_A);
 	OUT(0, REQUEST_LEN, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
 	SEND(.direction = PS_OUT, .pos = 51, .data = "from a file", .flags = TCP | PS_EVENT_FROM_FILE);
-	SEND(.direction = PS_OUT, .pos = 62, .len = 979, .flags = TCP | PS_EVENT_FROM_FILE);
+	SEND(.direction = PS_OUT, .pos = 62, .len = 979, .flags = TCP | PS_EVENT_UNNEEDED);
 	tick(100);
-	stats = end("bytes of a file");
-	expect_number("hole before the bytes of a file: a gap", stats.gap_bytes, 10);
-	expect_number("bytes of a file that are not kept: uncaptured", stats.uncaptured_bytes, 979);
+	stats = end("bytes wrongly held to be unneeded");
+	expect_number("hole before the bytes of a file, bytes wrongly held to be unneeded: gaps", stats.gap_bytes, 989);
 }
 
 static void test_overlap(void)
@@ -784,7 +795,7 @@ int main(void)
 	test_time_of_records();
 	test_wait_of_its_own();
 	test_short_records();
-	test_from_file();
+	test_unneeded();
 	test_overlap();
 	test_unseen_sent();
 	test_midstream();

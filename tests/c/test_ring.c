@@ -213,6 +213,7 @@ static struct ps_capture *capture_new(const struct fake *fake)
 {
 	struct ps_capture_options options = {.events_fd = fake->fd,
 					     .conns_fd = -1,
+					     .skips_fd = -1,
 					     .ring_bytes = RING_BYTES,
 					     .head_bytes_max = 4096,
 					     .body_bytes_max = 4096,
