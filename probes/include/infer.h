@@ -71,6 +71,17 @@ static __always_inline enum infer_result infer_target(const unsigned char *p, un
 }
 
 /*
+ * The header that a proxy in TCP mode may put before everything (HAProxy's PROXY
+ * protocol, 2.1 and 2.2); what follows it is for user space to see.
+ */
+static __always_inline enum infer_result infer_proxy_header(const unsigned char *p, unsigned int len)
+{
+	enum infer_result line = infer_prefix(p, len, "PROXY ", 6, 0);
+
+	return line != INFER_NO ? line : infer_prefix(p, len, "\r\n\r\n\0\r\nQUIT\n", 12, 0);
+}
+
+/*
  * p holds INFER_BYTES readable bytes, of which the first len are data.
  * Any token can be a method (RFC 9110 9.1), so it is the shape that decides:
  * token, space, target; or a status line.
@@ -80,6 +91,9 @@ static __always_inline enum infer_result infer_http1(const unsigned char *p, uns
 	enum infer_result status = infer_prefix(p, len, "HTTP/1.", 7, 0);
 
 	if (status != INFER_NO)
+		return status;
+	status = infer_proxy_header(p, len);
+	if (status == INFER_YES || (status == INFER_MAYBE && p[0] == '\r'))
 		return status;
 	INFER_ROLLED
 	for (unsigned int i = 0; i < INFER_METHOD_MAX; i++) {
