@@ -87,13 +87,14 @@ end
 
 --- Print what is ready, with a pause for signals now and then. Returns how many exchanges came, or nil
 -- when output ended.
+-- @param all everything that is left, at the end: counted, but not printed once -n is reached
 function Session:drain(all)
   local opts, count = self.opts, 0
-  while (all or count < DRAIN_MAX) and not self:is_full() do
+  while all or count < DRAIN_MAX and not self:is_full() do
     local exchange = self.capture:next()
     if not exchange then break end
     count = count + 1
-    if not self.wanted or self.wanted(exchange) then
+    if not self:is_full() and (not self.wanted or self.wanted(exchange)) then
       self.printed = self.printed + 1
       if not self.writer:write(self.format(exchange, opts)) then return nil end
     end
@@ -217,7 +218,7 @@ end
 function Session:finish(output_open)
   self.probes:close()
   if output_open then
-    repeat output_open = self:drain(true) until not output_open or not self.capture:pending() or self:is_full()
+    repeat output_open = self:drain(true) until not output_open or not self.capture:pending()
     if output_open then
       self.capture:finish()
       output_open = self:drain(true)

@@ -20,6 +20,7 @@ class Httpsnoop:
     def __init__(self, t, args, tool=None, command=None, stdout=None, prefix=(), ready=True):
         """Start it with args (and COMMAND); ready: wait until it says that it traces."""
         argv = [*prefix, tool or TOOL, *map(str, args)]
+        self.json = "-j" in argv
         if t.attach:
             argv += ["--attach", t.attach]
         self.output = None
@@ -68,23 +69,47 @@ class Httpsnoop:
         return self.exchanges()
 
     def wait(self, status=0, timeout=15):
-        """Wait for its end. Fails on any other exit status."""
+        """Wait for its end. Fails on any other exit status, and when its own sums do not fit (docs/losses.md)."""
         got = self.process.wait(timeout)
         check(got == status, f"httpsnoop: expected exit status {status}, got {got}\n{self.stderr()}")
+        check("internal error" not in self.stderr(), f"httpsnoop found a mistake of its own:\n{self.stderr()}")
+        for summary in self.records("summary"):
+            check_sums(summary)
 
     def finish(self, status=0, timeout=15):
         """wait(); returns the exchanges."""
         self.wait(status, timeout)
         return self.exchanges()
 
-    def exchanges(self):
-        """The exchange records printed so far, as dicts."""
+    def records(self, kind):
+        """The records of a type (docs/json.md) printed so far, as dicts; none unless it runs with -j."""
+        if not self.json or not os.path.exists(self.output):
+            return []
         found = []
         for line in self.text().splitlines():
             try:
                 record = json.loads(line)
             except ValueError as error:
                 raise Failure(f"a line is not JSON ({error}): {line[:200]!r}") from None
-            if record.get("type") == "exchange":
+            if record.get("type") == kind:
                 found.append(record)
         return found
+
+    def exchanges(self):
+        """The exchange records printed so far, as dicts."""
+        return self.records("exchange")
+
+    def summary(self):
+        """The summary record, which must be there once."""
+        summaries = self.records("summary")
+        check(len(summaries) == 1, f"{len(summaries)} summaries")
+        return summaries[0]
+
+
+def check_sums(summary):
+    """Fail unless every byte of a summary is accounted for (docs/losses.md)."""
+    stats, told = summary["stats"], ("message", "tunnel", "skipped", "uncaptured", "overlap", "waiting", "dropped")
+    became = sum(stats[f"{name}_bytes"] for name in told)
+    check(stats["data_bytes"] == became, f"records of {stats['data_bytes']} bytes, {became} accounted for: {summary}")
+    heard = stats["data_bytes"] + summary["lost"]["ring_full"]["bytes"]
+    check(stats["seen_bytes"] == heard, f"{stats['seen_bytes']} bytes seen, {heard} told of or lost: {summary}")

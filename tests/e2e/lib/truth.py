@@ -35,6 +35,8 @@ def _message(message, prefix):
         f"{prefix}_state": body.get("state", "complete"),
         f"{prefix}_wire_bytes": (message or {}).get("wire_bytes"),
         f"{prefix}_head_bytes": (message or {}).get("head_bytes"),
+        f"{prefix}_flags": (message or {}).get("flags"),
+        f"{prefix}_gap": (body.get("gap_offset_bytes"), body.get("gap_bytes")),
     }
 
 
@@ -57,6 +59,9 @@ def flatten(exchange):
         "target": request.get("target"),
         "status": response.get("status"),
         "interim": response.get("interim") or [],
+        "response_pid": (response.get("process") or process).get("pid"),
+        "missing_response": exchange.get("missing_response"),
+        "flags": exchange.get("flags"),
         **_message(exchange.get("request"), "request"),
         **_message(exchange.get("response"), "response"),
     }
