@@ -821,6 +821,21 @@ int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
+ * TCP_CLOSE is set by a close() that sends a reset (SO_LINGER 0), which then takes
+ * for read what was not and moves write_seq far ahead. When a FIN ends the
+ * connection both directions are shut down too, but there may be bytes to read yet.
+ */
+static __always_inline bool is_reset_by_close(u64 sock, int old_state)
+{
+	enum { ESTABLISHED = 1, CLOSE_WAIT = 8 };
+
+	if ((read_u32(sock + OFF_SOCK_SHUTDOWN) & SHUTDOWN_BOTH) != SHUTDOWN_BOTH)
+		return false;
+	return old_state == ESTABLISHED || old_state == CLOSE_WAIT ||
+	       !(read_pointer(sock + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE);
+}
+
+/*
  * raw tracepoint inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
  * The local side will send no more: shutdown() or the last close().
  */
@@ -832,6 +847,10 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	struct ps_conn *conn;
 	struct io_call call = {};
 
+	if (state == TCP_STATE_CLOSE && is_reset_by_close(sock, ctx->args[1])) {
+		on_close(sock);
+		return 0;
+	}
 	if (state != FIN_WAIT1 && state != LAST_ACK)
 		return 0;
 	/* From ESTABLISHED only close() shuts down both directions at once. TCP may take minutes to end it. */
