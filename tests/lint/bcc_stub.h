@@ -19,8 +19,9 @@
 		BPF_MAP_OPERATIONS(key_t, leaf_t)                                                                      \
 	};                                                                                                             \
 	extern struct name##_table name
-#define BPF_HASH(name, key_t, leaf_t, size) BPF_TABLE("hash", key_t, leaf_t, name, size)
-#define BPF_ARRAY(name, leaf_t, size)       BPF_TABLE("array", u32, leaf_t, name, size)
+#define BPF_HASH(name, key_t, leaf_t, size)  BPF_TABLE("hash", key_t, leaf_t, name, size)
+#define BPF_ARRAY(name, leaf_t, size)        BPF_TABLE("array", u32, leaf_t, name, size)
+#define BPF_PERCPU_ARRAY(name, leaf_t, size) BPF_TABLE("percpu_array", u32, leaf_t, name, size)
 #define BPF_RINGBUF_OUTPUT(name, pages)                                                                                \
 	struct name##_table {                                                                                          \
 		void *(*ringbuf_reserve)(u64);                                                                         \
