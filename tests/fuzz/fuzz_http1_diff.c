@@ -53,6 +53,12 @@ enum difference {
 	START_BLANK = 1 << 18
 };
 
+/* Those that are nothing but a refusal by http_parser. */
+enum {
+	REFUSALS =
+	    START_METHOD | START_TARGET | FIELD_CONTROL | LENGTH_FORM | CHUNK_HUGE | TRAILER_LENGTH | NO_BODY_FRAMING
+};
+
 static const char *const difference_names[] = {
     "start-method", "start-target",   "start-version",     "start-status",  "start-control",
     "stray-cr",     "field-name",     "field-first-blank", "field-control", "framing-folded",
@@ -568,6 +574,8 @@ static void explain(size_t index, const char *what)
 	do
 		shown |= message_shows(&ref.messages[index]);
 	while (ref.messages[index].status / 100 == 1 && ++index < ref.count);
+	if (ref.error == HPE_OK || index + 1 < ref.count)
+		shown &= ~(unsigned int)REFUSALS;
 	if (getenv("PS_EXPLAIN") != NULL)
 		for (size_t i = 0; i < sizeof(difference_names) / sizeof(difference_names[0]); i++)
 			if (shown & 1U << i)
