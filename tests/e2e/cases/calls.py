@@ -59,6 +59,7 @@ def call_sendmmsg_recvmmsg(t):
     """sendmmsg, recvmmsg; two messages of many vectors too"""
     several_ways(t, "mmsg")
     iocall(t, "mmsg", "-n", 3, "-b", 100_000, "-v", 8, "-w")
+    iocall(t, "mmsg", "-n", 3, "-b", 200_000, "-v", 200, "-m", 64, "-w")
 
 
 @case

@@ -118,7 +118,7 @@ def error_queue(t):
 
 @case
 def urgent_byte(t):
-    """MSG_OOB between two exchanges: a byte of the stream for the sender, none for the receiver; what follows is whole"""
+    """MSG_OOB between two exchanges: a byte of the stream for the sender only; what follows is whole"""
     ends(t, "urgent")
 
 

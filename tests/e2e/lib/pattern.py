@@ -15,11 +15,18 @@ def _block():
 
 
 _BLOCK = _block()
+_TWICE = _BLOCK * 2
 
 
 def pattern(size):
     """The first size bytes of the endless test pattern."""
     return (_BLOCK * (size // BLOCK_BYTES + 1))[:size]
+
+
+def numbered_bodies(number):
+    """The bodies (request, response) of exchange number of programs/pool.c."""
+    request, response = number * 31 % BLOCK_BYTES, (number * 37 + 5) % BLOCK_BYTES
+    return _TWICE[request : request + number * 977 % 1500], _TWICE[response : response + number * 1009 % 3000]
 
 
 def sha(data):

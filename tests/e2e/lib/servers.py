@@ -26,8 +26,10 @@ def wait_port(process, seconds=10):
 
 
 class _Server:
-    def start(self, t, argv):
-        self.process = t.spawn(argv)
+    def start(self, t, argv, cgroup=None):
+        self.process = t.gated(argv, cgroup=cgroup) if cgroup else t.spawn(argv)
+        if cgroup:
+            self.process.release()
         self.port = wait_port(self.process)
         self.pid = self.process.pid
         self.url = f"http://127.0.0.1:{self.port}"
@@ -42,11 +44,19 @@ class _Server:
 
 
 class PythonServer(_Server):
-    """programs/server.py."""
+    """programs/server.py, behind the words of prefix when there are any."""
 
-    def __init__(self, t, address="127.0.0.1", mode="threads"):
+    def __init__(self, t, address="127.0.0.1", mode="threads", prefix=(), cgroup=None):
         self.address, self.log = address, t.path("server.log")
-        self.start(t, [sys.executable, os.path.join(PROGRAMS, "server.py"), address, mode, self.log])
+        argv = [*prefix, sys.executable, os.path.join(PROGRAMS, "server.py"), address, mode, self.log]
+        self.start(t, argv, cgroup)
+
+
+class PoolServer(_Server):
+    """programs/pool.c, which checks what it gets and logs nothing."""
+
+    def __init__(self, t):
+        self.start(t, [t.program("pool"), "server"])
 
 
 class NodeServer(_Server):

@@ -20,7 +20,7 @@ class Httpsnoop:
     def __init__(self, t, args, tool=None, command=None, stdout=None, prefix=(), ready=True):
         """Start it with args (and COMMAND); ready: wait until it says that it traces."""
         argv = [*prefix, tool or TOOL, *map(str, args)]
-        self.json = "-j" in argv
+        self.json, self.rest, self._records, self._parsed_bytes = "-j" in argv, b"", [], 0
         if t.attach:
             argv += ["--attach", t.attach]
         self.output = None
@@ -75,6 +75,7 @@ class Httpsnoop:
         check("internal error" not in self.stderr(), f"httpsnoop found a mistake of its own:\n{self.stderr()}")
         for summary in self.records("summary"):
             check_sums(summary)
+        check(not self.json or not self.rest, f"the last line is not whole: {self.rest[:200]!r}")
 
     def finish(self, status=0, timeout=15):
         """wait(); returns the exchanges."""
@@ -85,15 +86,17 @@ class Httpsnoop:
         """The records of a type (docs/json.md) printed so far, as dicts; none unless it runs with -j."""
         if not self.json or not os.path.exists(self.output):
             return []
-        found = []
-        for line in self.text().splitlines():
+        with open(self.output, "rb") as f:
+            f.seek(self._parsed_bytes)
+            new, end_of_line, self.rest = f.read().rpartition(b"\n")
+        self._parsed_bytes += len(new + end_of_line)
+        for line in new.splitlines():
             try:
                 record = json.loads(line)
             except ValueError as error:
                 raise Failure(f"a line is not JSON ({error}): {line[:200]!r}") from None
-            if record.get("type") == kind:
-                found.append(record)
-        return found
+            self._records.append(record)
+        return [record for record in self._records if record.get("type") == kind]
 
     def exchanges(self):
         """The exchange records printed so far, as dicts."""

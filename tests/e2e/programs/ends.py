@@ -385,7 +385,7 @@ def passed():
 
 
 def inherited():
-    """A client that sends half a request; a program that it starts (vfork, exec) sends the rest and gets the response."""
+    """A client sends half a request; a program that it starts (vfork, exec) sends the rest and gets the response."""
     ends = Ends()
     request, response = request_of("/inherited", pattern(5000)), response_of(pattern(700))
     ends.client.sendall(request[:2500])

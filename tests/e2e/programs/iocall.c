@@ -24,11 +24,12 @@
 
 #include "pattern.h"
 
-enum { IOVECS_MAX = 1024, HEAD_BYTES_MAX = 512, WRONG_BYTES = 3 };
+enum { IOVECS_MAX = 1024, MESSAGES_MAX = 64, HEAD_BYTES_MAX = 512, WRONG_BYTES = 3 };
 
 static struct {
 	const char *calls;
 	int iovecs;       /* -v: vectors per call */
+	int messages;     /* -m: messages per call of mmsg */
 	size_t bytes;     /* -b: size of each body */
 	int requests;     /* -n: per connection */
 	int connections;  /* -k: one after the other, so with the same descriptor number */
@@ -38,7 +39,7 @@ static struct {
 	bool peek;        /* -p: MSG_PEEK before every receive */
 	bool whole;       /* -w: MSG_WAITALL */
 	int port;         /* -P */
-} opt = {.iovecs = 1, .bytes = 1000, .requests = 1, .connections = 1};
+} opt = {.iovecs = 1, .messages = 2, .bytes = 1000, .requests = 1, .connections = 1};
 
 static uint8_t *expected; /* the pattern, opt.bytes long */
 static uint8_t *message;  /* room for a head and a body */
@@ -57,12 +58,18 @@ static int cut(struct iovec *iov, uint8_t *buf, size_t len)
 	return (int)count;
 }
 
-/* Two messages of half the vectors each. */
-static unsigned halves(struct mmsghdr *two, struct iovec *iov, int count)
+/* Deal the vectors out to at most opt.messages messages; returns to how many. */
+static unsigned deal(struct mmsghdr *messages, struct iovec *iov, int count)
 {
-	two[0].msg_hdr = (struct msghdr){.msg_iov = iov, .msg_iovlen = (size_t)(count + 1) / 2};
-	two[1].msg_hdr = (struct msghdr){.msg_iov = iov + (count + 1) / 2, .msg_iovlen = (size_t)count / 2};
-	return count > 1 ? 2 : 1;
+	int used = count < opt.messages ? count : opt.messages, at = 0;
+
+	for (int i = 0; i < used; i++) {
+		int end = count * (i + 1) / used;
+
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = iov + at, .msg_iovlen = (size_t)(end - at)};
+		at = end;
+	}
+	return (unsigned)used;
 }
 
 static ssize_t sum(const struct mmsghdr *messages, int count)
@@ -77,7 +84,7 @@ static ssize_t sum(const struct mmsghdr *messages, int count)
 static ssize_t send_once(int fd, uint8_t *buf, size_t len)
 {
 	struct iovec iov[IOVECS_MAX];
-	struct mmsghdr two[2];
+	struct mmsghdr several[MESSAGES_MAX];
 	int count = cut(iov, buf, len);
 	struct msghdr one = {.msg_iov = iov, .msg_iovlen = (size_t)count};
 
@@ -91,13 +98,13 @@ static ssize_t send_once(int fd, uint8_t *buf, size_t len)
 		return sendto(fd, buf, len, MSG_NOSIGNAL, NULL, 0);
 	if (!strcmp(opt.calls, "msg"))
 		return sendmsg(fd, &one, MSG_NOSIGNAL);
-	return sum(two, sendmmsg(fd, two, halves(two, iov, count), MSG_NOSIGNAL));
+	return sum(several, sendmmsg(fd, several, deal(several, iov, count), MSG_NOSIGNAL));
 }
 
 static ssize_t receive_once(int fd, uint8_t *buf, size_t len, int flags)
 {
 	struct iovec iov[IOVECS_MAX];
-	struct mmsghdr two[2];
+	struct mmsghdr several[MESSAGES_MAX];
 	int count = cut(iov, buf, len);
 	struct msghdr one = {.msg_iov = iov, .msg_iovlen = (size_t)count};
 
@@ -111,10 +118,10 @@ static ssize_t receive_once(int fd, uint8_t *buf, size_t len, int flags)
 		return recvfrom(fd, buf, len, flags, NULL, NULL);
 	if (!strcmp(opt.calls, "msg"))
 		return recvmsg(fd, &one, flags);
-	/* A second message only when the first will be full: else there would be a hole in the buffer. */
-	unsigned messages = halves(two, iov, count);
+	/* Further messages only when the ones before will be full: else there would be a hole in the buffer. */
+	unsigned messages = deal(several, iov, count);
 
-	return sum(two, recvmmsg(fd, two, flags & MSG_WAITALL ? messages : 1, flags, NULL));
+	return sum(several, recvmmsg(fd, several, flags & MSG_WAITALL ? messages : 1, flags, NULL));
 }
 
 static void wait_for(int fd, short events)
@@ -281,10 +288,13 @@ static void request_all(void)
 
 static void read_options(int argc, char **argv)
 {
-	for (int c; (c = getopt(argc, argv, "v:b:n:k:c:q:P:Npw")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "v:m:b:n:k:c:q:P:Npw")) != -1;) {
 		switch (c) {
 		case 'v':
 			opt.iovecs = atoi(optarg);
+			break;
+		case 'm':
+			opt.messages = atoi(optarg);
 			break;
 		case 'b':
 			opt.bytes = (size_t)atol(optarg);
@@ -319,6 +329,8 @@ static void read_options(int argc, char **argv)
 	}
 	if (opt.iovecs < 1 || opt.iovecs > IOVECS_MAX)
 		errx(2, "1 to %d vectors", IOVECS_MAX);
+	if (opt.messages < 1 || opt.messages > MESSAGES_MAX)
+		errx(2, "1 to %d messages", MESSAGES_MAX);
 }
 
 int main(int argc, char **argv)

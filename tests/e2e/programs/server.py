@@ -4,7 +4,8 @@
 
 usage: server.py ADDRESS MODE LOG
 ADDRESS: an IP address, a path, or @name (abstract). MODE: threads, fork (a
-child per connection), single (one connection after the other).
+child per connection), prefork (four children that accept), single (one
+connection after the other).
 Prints the port once it listens. A record is in LOG before the last byte of
 its response is sent, so a client that has its answer finds the record there.
 """
@@ -14,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from pattern import pattern, sha  # noqa: E402
@@ -169,6 +171,9 @@ def response_for(kind, argument, request):
         return 101, b"", b"Connection: upgrade\r\nUpgrade: echo\r\n", "tunnel"
     if kind == "hints":
         return 200, b"hinted\n", b"", "length"
+    if kind == "sleep":
+        time.sleep(int(argument) / 1000)
+        return 200, b"slept\n", b"", "length"
     if kind == "echo":
         return 200, request.body, b"", "length"
     if kind in ("bytes", "trickle"):
@@ -213,13 +218,19 @@ def main():
     address, mode, log_path = sys.argv[1:]
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     listener = listen(address)
-    print(0 if address.startswith(("/", "@")) else listener.getsockname()[1], flush=True)
+    parent = os.getpid()
+    if mode == "prefork":
+        all(os.fork() for _ in range(4))  # ends early in a child
+    if os.getpid() == parent:
+        print(0 if address.startswith(("/", "@")) else listener.getsockname()[1], flush=True)
+    if mode == "prefork" and os.getpid() == parent:
+        os.wait()
     while True:
         sock, _ = listener.accept()
         connection = Connection(sock, log)
         if mode == "threads":
             threading.Thread(target=connection.serve, daemon=True).start()
-        elif mode == "single":
+        elif mode in ("single", "prefork"):
             connection.serve()
         elif os.fork() == 0:
             listener.close()
