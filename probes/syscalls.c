@@ -189,6 +189,7 @@ int copy_messages(struct pt_regs *ctx)
 
 	if (!call)
 		return 0;
+	preempt_disable();
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < IOV_MAX_COUNT; i++) {
 		if (i >= call->messages_left)
@@ -202,8 +203,10 @@ int copy_messages(struct pt_regs *ctx)
 		if (conn->verdict == PS_VERDICT_HTTP)
 			count_seen(total);
 		next_message(call);
-		continuations.call(ctx, conn->verdict == PS_VERDICT_HTTP ? CONTINUE_COPY : CONTINUE_JUDGE);
 	}
+	preempt_enable();
+	if (conn)
+		continuations.call(ctx, conn->verdict == PS_VERDICT_HTTP ? CONTINUE_COPY : CONTINUE_JUDGE);
 	active_calls.delete(&id);
 	return 0;
 }
@@ -327,6 +330,7 @@ static __always_inline int on_syscall_exit(void *ctx, long ret)
 
 	if (ret < 0 || !is_traced())
 		return 0;
+	preempt_disable();
 	user_regs = saved_user_regs();
 	READ_KERNEL(regs, user_regs + __builtin_offsetof(struct pt_regs, r10));
 	if (read_u32(bpf_get_current_task() + OFF_TASK_STATUS) & STATUS_COMPAT)
@@ -337,6 +341,7 @@ static __always_inline int on_syscall_exit(void *ctx, long ret)
 		next = on_messages(&call, &regs, ret);
 	else if (decode(&call, &regs))
 		next = on_io(&call, ret);
+	preempt_enable();
 	if (next != CONTINUE_NONE)
 		continuations.call(ctx, next);
 	return 0;

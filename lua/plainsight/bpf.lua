@@ -17,6 +17,7 @@ struct ps_bpf_prog_load {
   uint32_t type, insn_count; uint64_t insns, license; uint32_t log_level, log_size; uint64_t log_buf;
   uint32_t kernel_version, flags; char name[16]; uint32_t ifindex, attach_type;
 };
+struct ps_bpf_insn { uint8_t opcode, registers; int16_t offset; int32_t imm; };
 struct ps_bpf_raw_tracepoint { uint64_t name; uint32_t prog_fd, pad; };
 struct ps_bpf_obj_info { uint32_t fd, info_size; uint64_t info; };
 struct ps_bpf_prog_info { uint8_t before[208]; uint64_t recursion_misses; }; /* the start of struct bpf_prog_info */
@@ -64,6 +65,24 @@ function _M.load(name, insns, prog_type)
   fd = bpf(PROG_LOAD, attr) -- again, for the verifier's reason only
   if fd >= 0 then C.close(fd) end
   return nil, message, errno, ffi.string(log)
+end
+
+-- struct bpf_insn; BPF_JMP | BPF_CALL, and BPF_PSEUDO_KFUNC_CALL as its source register.
+local OPCODE_CALL, PSEUDO_KFUNC_CALL = 0x85, 0x20
+
+--- Make calls of made-up helper numbers calls of kernel functions.
+-- @param insns string of instructions
+-- @param kfuncs BTF ids by number, or nil
+-- @return string of instructions
+function _M.bind_kfuncs(insns, kfuncs)
+  if not kfuncs then return insns end
+  local code = ffi.new("struct ps_bpf_insn[?]", #insns / 8)
+  ffi.copy(code, insns, #insns)
+  for i = 0, #insns / 8 - 1 do
+    local id = code[i].opcode == OPCODE_CALL and kfuncs[code[i].imm]
+    if id then code[i].registers, code[i].imm = PSEUDO_KFUNC_CALL, id end
+  end
+  return ffi.string(code, #insns)
 end
 
 --- Attach to a raw tracepoint, such as "sys_exit". Returns a descriptor, or nil, message, errno.

@@ -12,7 +12,7 @@ _M.VMLINUX = "/sys/kernel/btf/vmlinux"
 
 local MAGIC = 0xeb9f
 local KIND = {
-  INT = 1, ARRAY = 3, STRUCT = 4, UNION = 5, ENUM = 6, TYPEDEF = 8, VOLATILE = 9, CONST = 10, RESTRICT = 11,
+  INT = 1, ARRAY = 3, STRUCT = 4, UNION = 5, ENUM = 6, TYPEDEF = 8, VOLATILE = 9, CONST = 10, RESTRICT = 11, FUNC = 12,
   FUNC_PROTO = 13, VAR = 14, DATASEC = 15, DECL_TAG = 17, TYPE_TAG = 18, ENUM64 = 19,
 }
 -- 32-bit words after the three of struct btf_type: fixed, and per member.
@@ -30,7 +30,7 @@ Btf.__index = Btf
 local function kind_of(info) return bit.band(bit.rshift(info, 24), 31) end
 
 --- Read a BTF file.
--- @param wanted set of struct names that will be asked for: { task_struct = true, ... }
+-- @param wanted set of names of structs and functions that will be asked for: { task_struct = true, ... }
 -- @param path default: the running kernel's
 -- @return object for offset(), or nil and a message
 function _M.load(wanted, path)
@@ -62,7 +62,7 @@ function Btf:index(wanted)
     local name_offset, info = types[at], types[at + 1]
     local kind, count = kind_of(info), bit.band(info, 0xffff)
     starts[id] = at
-    if kind == KIND.STRUCT and name_offset ~= 0 then
+    if (kind == KIND.STRUCT or kind == KIND.FUNC) and name_offset ~= 0 then
       local name = ffi.string(self.strings + name_offset)
       if wanted[name] and not self.by_name[name] then self.by_name[name] = id end
     end
@@ -100,6 +100,9 @@ function Btf:member(id, name)
     end
   end
 end
+
+--- Type id of a function, as needed to call it (kfunc); nil when this kernel has no such function.
+function Btf:function_id(name) return self.by_name[name] end
 
 --- Byte offset of a member path.
 -- @param struct "sock"

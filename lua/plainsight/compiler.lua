@@ -18,7 +18,7 @@ local FIXED_CFLAGS = { "-DPS_BPF", "-w" }
 --- In the child: compile, load the programs that are asked for.
 -- @return reply text and list of descriptors; the text is one "map NAME" or
 -- "prog NAME" line per descriptor, or "error MESSAGE"
-local function compile_and_load(file, cflags, programs)
+local function compile_and_load(file, cflags, programs, kfuncs)
   local bcc = require "plainsight.bcc"
   local bpf = require "plainsight.bpf"
   local text, err = source.flatten(file)
@@ -42,7 +42,7 @@ local function compile_and_load(file, cflags, programs)
   local insns = module:programs()
   for _, program in ipairs(programs) do
     if not insns[program.name] then return ("error %s: no function %s"):format(file, program.name), {} end
-    local fd, why, _, log = bpf.load(program.name, insns[program.name], program.type)
+    local fd, why, _, log = bpf.load(program.name, bpf.bind_kfuncs(insns[program.name], kfuncs), program.type)
     if not fd then
       if log and os.getenv("PLAINSIGHT_DEBUG") then io.stderr:write(log) end
       local reason = log and log:match("([^\n]+)\n[^\n]*processed") or ""
@@ -54,8 +54,8 @@ local function compile_and_load(file, cflags, programs)
   return table.concat(lines, "\n"), fds
 end
 
-local function child(socket, file, cflags, programs)
-  local ok, text, fds = pcall(compile_and_load, file, cflags, programs)
+local function child(socket, ...)
+  local ok, text, fds = pcall(compile_and_load, ...)
   if not ok then text, fds = "error " .. tostring(text), {} end
   fdpass.send(socket, text, fds)
   C._exit(0)
@@ -65,14 +65,15 @@ end
 -- @param file path below the root: "probes/syscalls.c"
 -- @param cflags list of -D options
 -- @param programs list of { name = function, type = see plainsight.bpf }
+-- @param kfuncs see plainsight.bpf.bind_kfuncs
 -- @return { maps = { name = fd }, programs = { name = fd } }, or nil and a
 -- message; clang's own messages have then gone to stderr
-function _M.load(file, cflags, programs)
+function _M.load(file, cflags, programs, kfuncs)
   local mine, theirs = sys.socketpair()
   if not mine then return nil, theirs end
   local pid = C.fork()
   if pid < 0 then return sys.failed("fork") end
-  if pid == 0 then child(theirs, file, cflags, programs) end
+  if pid == 0 then child(theirs, file, cflags, programs, kfuncs) end
   C.close(theirs)
   local text, fds = fdpass.receive(mine)
   C.close(mine)

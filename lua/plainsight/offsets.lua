@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- The kernel struct offsets that the probes use, as -D options for the compiler.
+local bpf = require "plainsight.bpf"
 local btf = require "plainsight.btf"
 
 local _M = {}
@@ -59,19 +60,36 @@ local OPTIONAL = {
   { "OFF_IO_KIOCB_OPCODE", "io_kiocb", "opcode" },
 }
 
-local function wanted_structs()
+-- Kernel functions that probes/include/kernel.h calls by these numbers, from the kernel on where
+-- programs on system calls can be preempted. In that order: -DPREEMPTION_KFUNCS stands for all.
+local KFUNCS = { { 0x7fff0001, "bpf_preempt_disable" }, { 0x7fff0002, "bpf_preempt_enable" } }
+local KFUNCS_KERNEL_MIN = 6013
+
+local function wanted_names()
   local wanted = {}
+  for _, kfunc in ipairs(KFUNCS) do wanted[kfunc[2]] = true end
   for _, list in ipairs({ NEEDED, OPTIONAL }) do
     for _, need in ipairs(list) do wanted[need[2]] = true end
   end
   return wanted
 end
 
+--- BTF ids of the kfuncs by the numbers that the probes call; nil when they are not needed or not there.
+local function kfunc_ids(types)
+  if bpf.kernel_version() < KFUNCS_KERNEL_MIN then return nil end
+  local ids = {}
+  for _, kfunc in ipairs(KFUNCS) do
+    ids[kfunc[1]] = types:function_id(kfunc[2])
+    if not ids[kfunc[1]] then return nil end
+  end
+  return ids
+end
+
 --- Compiler options with every offset.
 -- @param path BTF file; default: the running kernel's
--- @return list of "-DOFF_...=N", or nil and a message
+-- @return list of "-DOFF_...=N" and BTF ids of kfuncs by number (or nil); or nil and a message
 function _M.cflags(path)
-  local types, err = btf.load(wanted_structs(), path)
+  local types, err = btf.load(wanted_names(), path)
   if not types then return nil, err end
   local flags = {}
   for _, need in ipairs(NEEDED) do
@@ -87,7 +105,9 @@ function _M.cflags(path)
   end
   -- file_ref_t counts from 0 for one reference, the older f_count from 1.
   flags[#flags + 1] = "-DFILE_COUNT_ONE=" .. (types:offset("file", "f_ref.refcnt") and 0 or 1)
-  return flags
+  local kfuncs = kfunc_ids(types)
+  if kfuncs then flags[#flags + 1] = "-DPREEMPTION_KFUNCS" end
+  return flags, kfuncs
 end
 
 return _M

@@ -217,15 +217,16 @@ function Probes:invisible()
   return list
 end
 
+--- Returns compiler options and BTF ids of kfuncs (see plainsight.offsets), or nil and a message.
 local function cflags_for(opts, attach_kind)
-  local cflags, err = offsets.cflags()
-  if not cflags then return nil, err end
+  local cflags, kfuncs = offsets.cflags()
+  if not cflags then return nil, kfuncs end
   for _, flag in ipairs(filter_cflags(opts)) do cflags[#cflags + 1] = flag end
   cflags[#cflags + 1] = ("-DSELF_TGID=%d"):format(C.getpid())
   cflags[#cflags + 1] = ("-DRING_PAGES=%d"):format(opts.ring_mib * 256)
   if attach_kind == "kprobe" then cflags[#cflags + 1] = "-DATTACH_KPROBE" end
   if bpf.kernel_version() >= 5015 then cflags[#cflags + 1] = "-DHAVE_TASK_PT_REGS" end
-  return cflags
+  return cflags, kfuncs
 end
 
 --- Compile, load and set the filters; attach with :attach().
@@ -239,10 +240,10 @@ function _M.load(opts)
     reaped, err = kprobes.new() -- first of all: its child process then shares nothing that is opened here
     if not reaped then return nil, err end
   end
-  local cflags, loaded, ok
-  cflags, err = cflags_for(opts, attach_kind)
-  if not cflags then return nil, err end
-  loaded, err = compiler.load(FILE, cflags, programs_for(attach_kind, opts.pids and opts.follow ~= false))
+  local loaded, ok
+  local cflags, kfuncs = cflags_for(opts, attach_kind)
+  if not cflags then return nil, kfuncs end
+  loaded, err = compiler.load(FILE, cflags, programs_for(attach_kind, opts.pids and opts.follow ~= false), kfuncs)
   if not loaded then return nil, err end
   ok, err = set_continuations(loaded)
   if ok then ok, err = set_filters(loaded.maps, opts) end

@@ -150,11 +150,13 @@ int copy_more(struct pt_regs *ctx)
 
 	if (!conn)
 		goto done;
+	preempt_disable();
 #pragma clang loop unroll(disable)
 	for (i = 0; i < PIECES_MORE; i++) {
 		if (!next_message(call) || !copy_piece(call, conn))
 			break;
 	}
+	preempt_enable();
 	if (i == PIECES_MORE)
 		continuations.call(ctx, CONTINUE_COPY);
 	if (call->remaining)
@@ -246,6 +248,7 @@ int judge(struct pt_regs *ctx)
 	struct ps_conn *conn = call ? conns.lookup(&call->sock) : 0;
 	enum infer_result result;
 
+	preempt_disable();
 	if (!conn)
 		goto done;
 	result = infer_http1(conn->prefix[call->direction & 1], gather_prefix(conn, call));
@@ -261,10 +264,13 @@ int judge(struct pt_regs *ctx)
 		emit_unix_path(call, conn);
 	conn->reported = 1;
 	count_seen(call->remaining);
+	preempt_enable();
 	continuations.call(ctx, CONTINUE_COPY);
+	preempt_disable();
 	give_up(call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
 done:
 	active_calls.delete(&id);
+	preempt_enable();
 	return 0;
 }
 

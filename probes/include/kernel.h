@@ -33,4 +33,22 @@ static __always_inline u16 read_u16(u64 addr)
 	return value;
 }
 
+/*
+ * Newer kernels can preempt a program on a system call's way out, and skip the
+ * runs of all other tasks on that CPU meanwhile. kfuncs forbid it; BCC cannot
+ * call those, so lua/plainsight/bpf.lua replaces the numbers by their BTF ids. A
+ * tail call must stand outside.
+ */
+#ifdef PREEMPTION_KFUNCS
+static void (*preempt_disable)(void) = (void *)0x7fff0001;
+static void (*preempt_enable)(void) = (void *)0x7fff0002;
+#else
+#define preempt_disable()                                                                                              \
+	do {                                                                                                           \
+	} while (0)
+#define preempt_enable()                                                                                               \
+	do {                                                                                                           \
+	} while (0)
+#endif
+
 #endif

@@ -58,6 +58,7 @@ int copy_file(struct pt_regs *ctx)
 	struct ps_file_ref *ref;
 	u64 file, inode;
 
+	preempt_disable();
 	if (!conn)
 		goto done;
 	file = file_of_fd(call->base);
@@ -79,6 +80,7 @@ int copy_file(struct pt_regs *ctx)
 	submit(event);
 done:
 	active_calls.delete(&id);
+	preempt_enable();
 	return 0;
 }
 
