@@ -13,21 +13,23 @@ static __always_inline void on_close(u64 sock)
 	if (!conn)
 		return;
 	if (conn->reported) {
+		/* Once it is closed, another socket may be at its address. */
+		if (!conn->closed) {
+			conn->pos[PS_IN] = end_position(conn, sock, PS_IN);
+			conn->pos[PS_OUT] = end_position(conn, sock, PS_OUT);
+			conn->closed = 1;
+		}
 		call.ts_ns = bpf_ktime_get_ns();
 		call.sock = sock;
 		call.fd = -1;
-		call.pos = end_position(conn, sock, PS_IN);
-		call.other_pos = end_position(conn, sock, PS_OUT);
+		call.pos = conn->pos[PS_IN];
+		call.other_pos = conn->pos[PS_OUT];
 		/* Of other connections bytes have moved that nobody was to be told of. */
 		if (conn->kernel_pos && conn->verdict == PS_VERDICT_HTTP)
 			call.flags = PS_EVENT_KERNEL_POS;
-		if (!emit_bare(&call, conn, PS_EVENT_CLOSE, 0)) {
-			/* Left for user space to find when it wonders what became of the connection. */
-			conn->pos[PS_IN] = call.pos;
-			conn->pos[PS_OUT] = call.other_pos;
-			conn->closed = 1;
+		/* No room: left for user space to find when it wonders what became of the connection. */
+		if (!emit_bare(&call, conn, PS_EVENT_CLOSE, 0))
 			return;
-		}
 	}
 	conns.delete(&sock);
 }
@@ -81,7 +83,7 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	if (state == (int)ctx->args[1])
 		return 0;
 	conn = conns.lookup(&sock);
-	if (!conn || !conn->reported || conn->verdict == PS_VERDICT_IGNORE)
+	if (!conn || !conn->reported || conn->closed || conn->verdict == PS_VERDICT_IGNORE)
 		return 0;
 	call.ts_ns = bpf_ktime_get_ns();
 	call.sock = sock;

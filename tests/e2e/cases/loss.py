@@ -8,7 +8,7 @@ from collections import Counter
 
 from pattern import pattern
 from scenario import python_client
-from servers import PythonServer
+from servers import PoolServer, PythonServer
 from tap import case, check, equal
 from truth import check_kept_prefix, compare, flatten
 
@@ -111,6 +111,22 @@ def overflow_within_connection(t):
     late = [e for e in exchanges if (flatten(e)["target"] or "").startswith("/bytes/11?")]
     compare([truth for truth in truths if truth["target"].startswith("/bytes/11?")], late)
     check_losses(t, tool, truths, [e for e in exchanges if e not in late])
+
+
+@case
+def overflow_of_ends(t):
+    """ends of connections are lost, and other sockets take their addresses: no gap that nothing was lost from"""
+    server = PoolServer(t)
+    churn = [t.program("pool"), "churn", str(server.port), "20", "100"]
+    tool = t.snoop("--ring-size", 1, pids=[server])
+    while_stopped(tool, lambda: t.spawn(churn).done())
+    t.spawn(churn).done()
+    exchanges = tool.interrupt()
+    summary = tool.summary()
+    gaps, lost = summary["stats"]["gap_bytes"], summary["lost"]["ring_full"]["bytes"]
+    t.diag(f"{len(exchanges)} exchanges, {lost} bytes lost, {gaps} bytes of gaps")
+    check(lost > 0, "nothing was lost")
+    check(gaps <= lost, f"gaps of {gaps} bytes, but only {lost} were lost")
 
 
 @case
