@@ -37,7 +37,9 @@ static __always_inline void on_close(u64 sock)
 /* raw tracepoint tcp_destroy_sock(struct sock *sk): TCP is done with it, whoever closed it and when */
 int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
 {
+	preempt_disable();
 	on_close(ctx->args[0]);
+	preempt_enable();
 	return 0;
 }
 
@@ -56,35 +58,30 @@ static __always_inline bool is_reset_by_close(u64 sock, int old_state)
 	       !(read_pointer(sock + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE);
 }
 
-/*
- * raw tracepoint inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
- * The local side will send no more: shutdown() or the last close().
- */
-int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+/* The local side will send no more: shutdown() or the last close(). */
+static __always_inline void on_state(u64 sock, int old_state, int state)
 {
 	enum { FIN_WAIT1 = 4, LAST_ACK = 9 };
-	u64 sock = ctx->args[0];
-	int state = ctx->args[2];
 	struct ps_conn *conn;
 	struct io_call call = {};
 
-	if (state == TCP_STATE_CLOSE && is_reset_by_close(sock, ctx->args[1])) {
+	if (state == TCP_STATE_CLOSE && is_reset_by_close(sock, old_state)) {
 		on_close(sock);
-		return 0;
+		return;
 	}
 	if (state != FIN_WAIT1 && state != LAST_ACK)
-		return 0;
+		return;
 	/* From ESTABLISHED only close() shuts down both directions at once. TCP may take minutes to end it. */
 	if (state == FIN_WAIT1 && (read_u32(sock + OFF_SOCK_SHUTDOWN) & SHUTDOWN_BOTH) == SHUTDOWN_BOTH) {
 		on_close(sock);
-		return 0;
+		return;
 	}
 	/* close() after shutdown(): the end has been told, and write_seq counts the FIN by now. */
-	if (state == (int)ctx->args[1])
-		return 0;
+	if (state == old_state)
+		return;
 	conn = conns.lookup(&sock);
 	if (!conn || !conn->reported || conn->closed || conn->verdict == PS_VERDICT_IGNORE)
-		return 0;
+		return;
 	call.ts_ns = bpf_ktime_get_ns();
 	call.sock = sock;
 	call.fd = -1;
@@ -94,6 +91,14 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	if (conn->kernel_pos)
 		call.flags = PS_EVENT_KERNEL_POS;
 	emit_bare(&call, conn, PS_EVENT_END, 0);
+}
+
+/* raw tracepoint inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate) */
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	preempt_disable();
+	on_state(ctx->args[0], ctx->args[1], ctx->args[2]);
+	preempt_enable();
 	return 0;
 }
 
