@@ -5,6 +5,7 @@ import time
 
 from servers import PoolServer
 from tap import case, check, equal
+from truth import flatten
 
 from cases.output import mapped_kib, status_kib
 from cases.processes import check_numbered
@@ -45,9 +46,14 @@ def memory_of_many_connections(t):
     equal((summary["gaps"], summary["parse_errors"], summary["evicted"]), (0, 0, 0), "gaps, parse errors, evictions")
 
 
+def half_of(exchange):
+    flat = flatten(exchange)
+    return tuple(flat[key] for key in ("side", "target", "status", "missing_response", "request_flags"))
+
+
 @case
 def memory_of_half_heads(t):
-    """2,000 connections with half a request head stay open, then end: no exchange, all accounted for, memory bounded"""
+    """2,000 connections with half a request head stay open, then end: each reported as aborted, memory bounded"""
     server = PoolServer(t)
     client = t.gated([t.program("pool"), "half", str(server.port), str(HALF_OPEN)])
     after = t.gated([t.program("pool"), "own", str(server.port), "4", "10"])
@@ -63,4 +69,9 @@ def memory_of_half_heads(t):
     check_memory(t, tool, "all closed")
     after.release()
     after.done()
-    check_numbered([e for e in tool.interrupt() if e["complete"]], 40)
+    exchanges = tool.interrupt()
+    check_numbered([e for e in exchanges if e["complete"]], 40)
+    halves = sorted(half_of(e) for e in exchanges if not e["complete"])
+    aborted = (None, "aborted", ["aborted"])
+    expected = sorted((side, f"/half/{i}", *aborted) for side in ("client", "server") for i in range(HALF_OPEN))
+    check(halves == expected, f"{len(halves)} requests without their end: {halves[:3]}")
