@@ -23,12 +23,12 @@ def check_memory(t, tool, when):
 def wait_for_conns(tool, count):
     """Wait until the tool follows so many connections."""
     deadline = time.monotonic() + 20
-    while True:
+    followed = None
+    while followed != count:
         reports = tool.records("stats")
-        if reports and reports[-1]["stats"]["conns"] == count:
-            return
-        check(time.monotonic() < deadline, f"{reports[-1]['stats']['conns']} connections followed, {count} expected")
-        time.sleep(0.1)
+        followed = reports[-1]["stats"]["conns"] if reports else None
+        check(time.monotonic() < deadline, f"{followed} connections followed, {count} expected")
+        time.sleep(0.05)
 
 
 @case
