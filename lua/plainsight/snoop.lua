@@ -24,6 +24,9 @@ local EPOLLIN, EPOLLET, EPOLL_CTL_ADD = 1, 0x80000000, 1
 -- How long to sleep after a drain, so that the kernel need not wake us for every record. Longer
 -- sleeps save little more, and a burst on loopback (2 GB/s) would fill the ring meanwhile.
 local SLEEP_MS = 2
+-- On a host whose CPUs are all busy the reader would otherwise come too late, and the ring overflow: a
+-- fair share of the time is enough, but not if it comes after the others'.
+local NICE = -10
 -- How often to look for what ended unheard while records were lost.
 local SETTLE_NS = 1000000000ULL
 -- Exchanges between two looks at signals.
@@ -71,6 +74,7 @@ function Session:start()
   if not self.epfd then return nil, err end
   self.sleep_epfd, err = open_epoll({ [self.signal_fd] = EPOLLIN })
   if not self.sleep_epfd then return nil, err end
+  sys.set_nice(NICE) -- after COMMAND was forked
   ok, err = self.probes:attach()
   if not ok then return nil, err end
   self:announce()

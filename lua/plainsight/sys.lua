@@ -22,6 +22,7 @@ void _exit(int status);
 int execvp(const char *file, char *const argv[]);
 int kill(pid_t pid, int sig);
 int access(const char *path, int mode);
+int setpriority(int which, unsigned who, int nice);
 pid_t waitpid(pid_t pid, int *status, int options);
 int prctl(int option, ...);
 int pipe2(int fds[2], int flags);
@@ -88,6 +89,10 @@ function _M.unlimit_memlock()
   local RLIMIT_MEMLOCK, infinity = 8, ffi.cast("uint64_t", -1)
   C.setrlimit(RLIMIT_MEMLOCK, ffi.new("struct ps_rlimit", { infinity, infinity }))
 end
+
+--- Run this process before others, as far as it may (CAP_SYS_NICE).
+-- @param nice from -20, the most urgent, to 19
+function _M.set_nice(nice) C.setpriority(0, 0, nice) end
 
 --- Block signals and return a descriptor that delivers them.
 -- @param signals list of signal numbers
