@@ -125,27 +125,44 @@ static __always_inline void fill_event(struct ps_event *event, const struct io_c
 	event->remote = conn->remote;
 }
 
-/* Room for a record with len payload bytes, in the smallest class that holds them. */
-static __always_inline void *reserve_class(u64 len)
+/* A record of this size, a constant, with the next len bytes of the current buffer as its payload. */
+static __always_inline struct ps_event *reserve_copy(u64 size, const struct io_call *call, u64 len, bool *copied)
 {
-	if (len <= RECORD_SMALL - sizeof(struct ps_event))
-		return reserve(RECORD_SMALL, len);
-	if (len <= RECORD_MEDIUM - sizeof(struct ps_event))
-		return reserve(RECORD_MEDIUM, len);
-	if (len <= RECORD_LARGE - sizeof(struct ps_event))
-		return reserve(RECORD_LARGE, len);
-	return len <= PIECE_MAX ? reserve(RECORD_HUGE, len) : 0;
+	struct ps_event *event = reserve(size, len);
+	u64 copy = len;
+
+	if (!event)
+		return 0;
+	/*
+	 * Never more than fits, see emit_data(); but older verifiers must see it on the
+	 * very number, and follow paths that cannot be, on which it would be negative.
+	 */
+	asm volatile("" : "+r"(copy));
+	copy &= 0xffff;
+	if (copy > size - sizeof(*event))
+		copy = size - sizeof(*event);
+	*copied = !bpf_probe_read_user(event + 1, copy, (const void *)call->base);
+	return event;
 }
 
-/* len bytes of the current buffer as one record. */
+/* len bytes of the current buffer as one record, of the smallest class that holds them. */
 static __always_inline void emit_data(const struct io_call *call, const struct ps_conn *conn, u64 len)
 {
-	struct ps_event *event = reserve_class(len);
+	struct ps_event *event;
+	bool copied = false;
 
+	if (len <= RECORD_SMALL - sizeof(*event))
+		event = reserve_copy(RECORD_SMALL, call, len, &copied);
+	else if (len <= RECORD_MEDIUM - sizeof(*event))
+		event = reserve_copy(RECORD_MEDIUM, call, len, &copied);
+	else if (len <= RECORD_LARGE - sizeof(*event))
+		event = reserve_copy(RECORD_LARGE, call, len, &copied);
+	else
+		event = reserve_copy(RECORD_HUGE, call, len, &copied);
 	if (!event)
 		return;
 	fill_event(event, call, conn, PS_EVENT_DATA, len);
-	if (!bpf_probe_read_user(event + 1, len, (const void *)call->base)) {
+	if (copied) {
 		event->captured_len = len;
 	} else {
 		event->flags |= PS_EVENT_FAULT;
