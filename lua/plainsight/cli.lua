@@ -223,6 +223,10 @@ _M.options = {
     help = "write to FILE instead of standard output",
   },
   {
+    id = "stats", group = "Output", flags = "--stats", arg = "SECS", target = "stats_s", convert = seconds,
+    help = "print what was seen and lost every so often",
+  },
+  {
     id = "count", group = "When to stop", flags = "-n --count", arg = "COUNT", target = "count",
     convert = integer_in(1, COUNT_MAX),
     help = "after this many exchanges",
@@ -231,10 +235,6 @@ _M.options = {
     id = "duration", group = "When to stop", flags = "-d --duration", arg = "SECS", target = "duration_s",
     convert = seconds,
     help = "after this time; fractions are fine",
-  },
-  {
-    id = "stats", group = "Output", flags = "--stats", arg = "SECS", target = "stats_s", convert = seconds,
-    help = "print what was seen and lost every so often",
   },
   {
     id = "max-body", group = "Capture", flags = "--max-body", arg = "BYTES", target = "max_body_bytes",

@@ -9,7 +9,7 @@
 enum { MODE_FORMAT = 0170000, MODE_SOCKET = 0140000 }; /* S_IFMT, S_IFSOCK */
 enum { SOCKET_STREAM = 1 };                            /* SOCK_STREAM */
 enum { PROTOCOL_TCP = 6 };
-enum { TCP_STATE_CLOSE = 7, TCP_STATE_LISTEN = 10 };
+enum { TCP_STATE_CLOSE = 7 };
 enum { FLAG_SOCK_DONE = 2, SHUTDOWN_BOTH = 3 }; /* 1 << SOCK_DONE: a FIN came; SHUTDOWN_MASK */
 
 /*
