@@ -6,188 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
-/* A sanitizer build sets this to 0 so that every message is a fresh allocation. */
-#ifndef HTTP1_POOL_MAX
-#define HTTP1_POOL_MAX 64
-#endif
-
 enum {
-	TEXT_FIRST = 1024, /* first allocation of text: most heads fit */
-	FIELDS_FIRST = 16,
-	POOL_TEXT_MAX = 4096, /* messages with larger buffers are not pooled */
-	POOL_BODY_MAX = 4096,
-	POOL_FIELDS_MAX = 64,
 	CUT_TAIL = 11,      /* " HTTP/1.1" and a line end: what is kept of the end of a line over the limit */
 	START_SLACK = 65536 /* a start line may be over the limit by this much */
 };
-
-/* Each thread keeps some messages, with buffers of modest size, for its next connections. */
-static _Thread_local struct http1_message *pool;
-static _Thread_local int pool_len;
-
-static struct http1_message *pool_take(void)
-{
-	struct http1_message *m = pool;
-	struct http1_message kept;
-
-	if (m == NULL)
-		return NULL;
-	pool = m->next_free;
-	pool_len--;
-	kept = *m;
-	memset(m, 0, sizeof(*m));
-	m->text = kept.text;
-	m->text_cap = kept.text_cap;
-	m->body = kept.body;
-	m->body_cap = kept.body_cap;
-	m->fields = kept.fields;
-	m->field_cap = kept.field_cap;
-	return m;
-}
-
-struct http1_message *http1_message_new(void)
-{
-	struct http1_message *m = pool_take();
-
-	if (m == NULL)
-		m = calloc(1, sizeof(*m));
-	return m;
-}
-
-void http1_message_free(struct http1_message *m)
-{
-	if (m == NULL)
-		return;
-	if (pool_len < HTTP1_POOL_MAX && m->text_cap <= POOL_TEXT_MAX && m->body_cap <= POOL_BODY_MAX &&
-	    m->field_cap <= POOL_FIELDS_MAX) {
-		m->next_free = pool;
-		pool = m;
-		pool_len++;
-		return;
-	}
-	free(m->text);
-	free(m->body);
-	free(m->fields);
-	free(m);
-}
-
-size_t http1_message_memory(const struct http1_message *m)
-{
-	return sizeof(*m) + m->text_cap + m->body_cap + m->field_cap * sizeof(*m->fields);
-}
-
-bool http1_method_is(const struct http1_message *m, const char *method)
-{
-	size_t len = strlen(method);
-
-	return m->pub.method.len == len && memcmp(m->pub.method.data, method, len) == 0;
-}
-
-/* --- memory of a message --- */
-
-static void slice_move(struct ps_slice *slice, const char *from, char *to)
-{
-	if (slice->data != NULL)
-		slice->data = to + (slice->data - from);
-}
-
-/* Make room for `need` bytes of text; slices follow. */
-static bool text_reserve(struct http1_message *m, size_t need)
-{
-	size_t cap = m->text_cap ? m->text_cap : TEXT_FIRST;
-	char *text;
-
-	if (need <= m->text_cap)
-		return true;
-	while (cap < need)
-		cap *= 2;
-	text = malloc(cap);
-	if (text == NULL)
-		return false;
-	if (m->text != NULL) {
-		memcpy(text, m->text, m->text_cap);
-		slice_move(&m->pub.method, m->text, text);
-		slice_move(&m->pub.target, m->text, text);
-		slice_move(&m->pub.reason, m->text, text);
-		for (uint32_t i = 0; i < m->pub.header_count + m->pub.trailer_count; i++) {
-			slice_move(&m->fields[i].name, m->text, text);
-			slice_move(&m->fields[i].value, m->text, text);
-		}
-		free(m->text);
-	}
-	m->text = text;
-	m->text_cap = cap;
-	return true;
-}
-
-static struct ps_slice slice_of(const char *data, size_t len)
-{
-	return (struct ps_slice){.data = len ? data : NULL, .len = len};
-}
-
-static bool field_add(struct http1_message *m, bool trailer, struct ps_slice name, struct ps_slice value)
-{
-	uint32_t count = m->pub.header_count + m->pub.trailer_count;
-
-	if ((trailer ? m->pub.trailer_count : m->pub.header_count) >= HTTP1_FIELDS_MAX)
-		return false;
-	if (count == m->field_cap) {
-		uint32_t cap = count ? count * 2 : FIELDS_FIRST;
-		struct ps_header *fields = realloc(m->fields, cap * sizeof(*fields));
-
-		if (fields == NULL)
-			return false;
-		m->fields = fields;
-		m->field_cap = cap;
-	}
-	m->fields[count] = (struct ps_header){.name = name, .value = value};
-	if (trailer)
-		m->pub.trailer_count++;
-	else
-		m->pub.header_count++;
-	m->pub.headers = m->fields;
-	m->pub.trailers = m->pub.trailer_count ? m->fields + m->pub.header_count : NULL;
-	return true;
-}
-
-static bool body_reserve(struct http1_message *m, size_t need, size_t max)
-{
-	size_t cap = m->body_cap ? m->body_cap : 1024;
-	char *body;
-
-	if (need <= m->body_cap)
-		return true;
-	while (cap < need)
-		cap *= 2;
-	if (cap > max)
-		cap = max;
-	body = realloc(m->body, cap);
-	if (body == NULL)
-		return false;
-	m->body = body;
-	m->body_cap = cap;
-	return true;
-}
-
-/* Count n bytes of body and keep those within the limit, as long as none before them is missing. */
-static void body_take(struct http1_message *m, const struct http1_limits *limits, const uint8_t *data, size_t n)
-{
-	struct ps_body *body = &m->pub.body;
-	bool whole = body->state == PS_BODY_COMPLETE;
-
-	body->size_bytes += n;
-	if (whole && body->kept.len < limits->body_bytes_max) {
-		size_t room = limits->body_bytes_max - body->kept.len;
-		size_t fit = n < room ? n : room;
-
-		if (body_reserve(m, body->kept.len + fit, limits->body_bytes_max)) {
-			memcpy(m->body + body->kept.len, data, fit);
-			body->kept = slice_of(m->body, body->kept.len + fit);
-		}
-	}
-	if (whole && body->kept.len < body->size_bytes)
-		body->state = PS_BODY_TRUNCATED;
-}
 
 /* --- start line (3, 4) --- */
 
@@ -238,7 +60,7 @@ static bool split_status_line(const char *line, size_t len, struct start_line *s
 		return false;
 	s->minor = (uint8_t)(line[7] - '0');
 	s->status = (uint16_t)((code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0'));
-	s->reason = end - code > 4 ? slice_of(code + 4, (size_t)(end - code) - 4) : slice_of(NULL, 0);
+	s->reason = end - code > 4 ? http_slice(code + 4, (size_t)(end - code) - 4) : http_slice(NULL, 0);
 	return true;
 }
 
@@ -273,8 +95,8 @@ static bool split_request_line(const char *line, size_t len, struct start_line *
 		if ((uint8_t)line[i] < ' ' || line[i] == 0x7f)
 			return false;
 	s->minor = (uint8_t)(line[len - 1] - '0');
-	s->method = slice_of(line, method);
-	s->target = slice_of(line + begin, end - begin);
+	s->method = http_slice(line, method);
+	s->target = http_slice(line + begin, end - begin);
 	return end > begin;
 }
 
@@ -321,11 +143,11 @@ static char *line_of(const struct http1_parser *p)
 /* Append to the line being read; of one over the limit the beginning and the last CUT_TAIL bytes stay. */
 static bool line_append(struct http1_parser *p, size_t max, const uint8_t *data, size_t n)
 {
-	struct http1_message *m = p->message;
+	struct http_message *m = p->message;
 	size_t fit = n < max - p->line_len ? n : max - p->line_len;
 	char *tail;
 
-	if (!text_reserve(m, m->text_len + p->pending_len + p->line_len + fit))
+	if (!http_message_reserve(m, m->text_len + p->pending_len + p->line_len + fit))
 		return false;
 	memcpy(line_of(p) + p->line_len, data, fit);
 	p->line_len += fit;
@@ -363,7 +185,7 @@ static size_t line_span(const uint8_t *data, size_t len, bool *ended)
 	return lf != NULL ? (size_t)(lf - data) + 1 : len;
 }
 
-static size_t head_max(const struct http1_limits *limits)
+static size_t head_max(const struct http_limits *limits)
 {
 	return limits->head_bytes_max > HTTP1_HEAD_BYTES_MIN ? limits->head_bytes_max : HTTP1_HEAD_BYTES_MIN;
 }
@@ -371,12 +193,12 @@ static size_t head_max(const struct http1_limits *limits)
 static void clip(struct ps_slice *slice, const char *end)
 {
 	if (slice->data != NULL && slice->data + slice->len > end)
-		*slice = slice_of(slice->data, slice->data < end ? (size_t)(end - slice->data) : 0);
+		*slice = http_slice(slice->data, slice->data < end ? (size_t)(end - slice->data) : 0);
 }
 
 static enum http1_event start_line_end(struct http1_parser *p, size_t max)
 {
-	struct http1_message *m = p->message;
+	struct http_message *m = p->message;
 	struct start_line s = {.minor = 0};
 	const char *line = line_of(p);
 	size_t len = line_strip(line, p->line_len);
@@ -402,7 +224,7 @@ static enum http1_event start_line_end(struct http1_parser *p, size_t max)
 	return HTTP1_STARTED;
 }
 
-static struct http1_result read_start_line(struct http1_parser *p, const struct http1_limits *limits,
+static struct http1_result read_start_line(struct http1_parser *p, const struct http_limits *limits,
 					   const uint8_t *data, size_t len)
 {
 	size_t max = head_max(limits);
@@ -430,7 +252,7 @@ static struct ps_slice trimmed(const char *data, size_t len)
 	}
 	while (len > 0 && is_blank(data[len - 1]))
 		len--;
-	return slice_of(data, len);
+	return http_slice(data, len);
 }
 
 /* The next element of a comma-separated list; false at the end. */
@@ -444,7 +266,7 @@ static bool list_next(struct ps_slice *rest, struct ps_slice *element)
 	comma = memchr(rest->data, ',', rest->len);
 	n = comma ? (size_t)(comma - rest->data) : rest->len;
 	*element = trimmed(rest->data, n);
-	*rest = comma ? (struct ps_slice){comma + 1, rest->len - n - 1} : slice_of(NULL, 0);
+	*rest = comma ? (struct ps_slice){comma + 1, rest->len - n - 1} : http_slice(NULL, 0);
 	return true;
 }
 
@@ -522,19 +344,20 @@ static void note_framing(struct http1_parser *p, struct ps_slice name, struct ps
 /* The pending line is whole: take it as a field. A line with no colon is shown as a name with no value. */
 static void field_end(struct http1_parser *p, size_t max)
 {
-	struct http1_message *m = p->message;
+	struct http_message *m = p->message;
 	const char *line = m->text + m->text_len;
 	size_t len = p->pending_len;
 	const char *colon = memchr(line, ':', len);
 	size_t name_len = colon ? (size_t)(colon - line) : len;
 	struct ps_slice name = trimmed(line, name_len);
-	struct ps_slice value = colon ? trimmed(colon + 1, len - name_len - 1) : slice_of(NULL, 0);
+	struct ps_slice value = colon ? trimmed(colon + 1, len - name_len - 1) : http_slice(NULL, 0);
 	bool trailer = p->state == HTTP1_AT_TRAILERS;
 
 	/* 5.1: some recipients ignore a name with white space before the colon, some do not */
 	if (!trailer)
 		note_framing(p, name, value, name.len != name_len || colon == NULL);
-	if (m->text_len - p->section_start + len <= max && !p->pending_cut && field_add(m, trailer, name, value))
+	if (m->text_len - p->section_start + len <= max && !p->pending_cut &&
+	    http_message_add_field(m, trailer, name, value, 0))
 		m->text_len += len;
 	else
 		m->pub.flags |= PS_MESSAGE_HEAD_CUT;
@@ -564,7 +387,7 @@ static void field_fold(struct http1_parser *p, size_t len, size_t max)
 /* A line of a header or trailer section is whole. Returns true when it was the empty line that ends the section. */
 static bool field_line_end(struct http1_parser *p, size_t max)
 {
-	struct http1_message *m = p->message;
+	struct http_message *m = p->message;
 	size_t len = line_strip(line_of(p), p->line_len);
 	char first = len ? *line_of(p) : 0;
 
@@ -587,7 +410,7 @@ static bool field_line_end(struct http1_parser *p, size_t max)
 	return len == 0;
 }
 
-static struct http1_result read_fields(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+static struct http1_result read_fields(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 				       size_t len)
 {
 	size_t max = head_max(limits);
@@ -614,12 +437,12 @@ static void message_end(struct http1_parser *p)
 	p->state = HTTP1_AT_END;
 }
 
-static struct http1_result read_counted(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+static struct http1_result read_counted(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 					size_t len)
 {
 	size_t n = len < p->left ? len : (size_t)p->left;
 
-	body_take(p->message, limits, data, n);
+	http_message_body(p->message, limits, data, n);
 	p->left -= n;
 	return (struct http1_result){n, HTTP1_MORE};
 }
@@ -697,7 +520,7 @@ static struct http1_result read_chunk_ext(struct http1_parser *p, const uint8_t 
 	return (struct http1_result){n, HTTP1_MORE};
 }
 
-static struct http1_result read_chunk_data(struct http1_parser *p, const struct http1_limits *limits,
+static struct http1_result read_chunk_data(struct http1_parser *p, const struct http_limits *limits,
 					   const uint8_t *data, size_t len)
 {
 	struct http1_result r = read_counted(p, limits, data, len);
@@ -724,7 +547,7 @@ static struct http1_result read_chunk_crlf(struct http1_parser *p, const uint8_t
 	return (struct http1_result){1, HTTP1_MORE};
 }
 
-static struct http1_result read_length(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+static struct http1_result read_length(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 				       size_t len)
 {
 	struct http1_result r = read_counted(p, limits, data, len);
@@ -736,7 +559,7 @@ static struct http1_result read_length(struct http1_parser *p, const struct http
 	return r;
 }
 
-static struct http1_result read_trailers(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+static struct http1_result read_trailers(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 					 size_t len)
 {
 	struct http1_result r = read_fields(p, limits, data, len);
@@ -748,7 +571,7 @@ static struct http1_result read_trailers(struct http1_parser *p, const struct ht
 	return r;
 }
 
-static struct http1_result read_head(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+static struct http1_result read_head(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 				     size_t len)
 {
 	struct http1_result r = read_fields(p, limits, data, len);
@@ -761,7 +584,7 @@ static struct http1_result read_head(struct http1_parser *p, const struct http1_
 	return r;
 }
 
-static struct http1_result read_step(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+static struct http1_result read_step(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 				     size_t len)
 {
 	switch ((enum http1_state)p->state) {
@@ -772,7 +595,7 @@ static struct http1_result read_step(struct http1_parser *p, const struct http1_
 	case HTTP1_AT_LENGTH:
 		return read_length(p, limits, data, len);
 	case HTTP1_AT_CLOSE:
-		body_take(p->message, limits, data, len);
+		http_message_body(p->message, limits, data, len);
 		return (struct http1_result){len, HTTP1_MORE};
 	case HTTP1_AT_CHUNK_SIZE:
 		return read_chunk_size(p, data, len);
@@ -791,7 +614,7 @@ static struct http1_result read_step(struct http1_parser *p, const struct http1_
 	return (struct http1_result){0, HTTP1_DONE};
 }
 
-struct http1_result http1_read(struct http1_parser *p, const struct http1_limits *limits, const uint8_t *data,
+struct http1_result http1_read(struct http1_parser *p, const struct http_limits *limits, const uint8_t *data,
 			       size_t len)
 {
 	struct http1_result r = {0, HTTP1_MORE};
@@ -808,7 +631,7 @@ struct http1_result http1_read(struct http1_parser *p, const struct http1_limits
 
 /* --- framing (6.3) --- */
 
-void http1_begin(struct http1_parser *p, struct http1_message *m)
+void http1_begin(struct http1_parser *p, struct http_message *m)
 {
 	memset(p, 0, sizeof(*p));
 	p->message = m;
@@ -816,14 +639,14 @@ void http1_begin(struct http1_parser *p, struct http1_message *m)
 
 void http1_begin_again(struct http1_parser *p)
 {
-	struct http1_message *m = p->message;
+	struct http_message *m = p->message;
 
 	m->pub.header_count = 0;
 	m->pub.headers = NULL;
 	m->pub.status = 0;
 	m->pub.flags = 0;
 	m->pub.head_bytes = 0;
-	m->pub.method = m->pub.target = m->pub.reason = slice_of(NULL, 0);
+	m->pub.method = m->pub.target = m->pub.reason = http_slice(NULL, 0);
 	m->text_len = 0;
 	http1_begin(p, m);
 }
@@ -845,6 +668,7 @@ static enum http1_event frame(struct http1_parser *p, enum ps_framing framing)
 		p->state = HTTP1_AT_CLOSE;
 		return HTTP1_MORE;
 	case PS_FRAMING_NONE:
+	case PS_FRAMING_H2: /* not of this version */
 		break;
 	}
 	message_end(p);
@@ -890,23 +714,10 @@ enum http1_event http1_frame_response(struct http1_parser *p, bool no_body)
 
 void http1_no_body(struct http1_parser *p)
 {
-	p->message->pub.flags |= PS_MESSAGE_AMBIGUOUS;
 	frame(p, PS_FRAMING_NONE);
 }
 
 /* --- loss and end --- */
-
-static void body_gap(struct http1_message *m, uint64_t len)
-{
-	struct ps_body *body = &m->pub.body;
-
-	if (body->state != PS_BODY_GAP)
-		body->gap_offset = body->size_bytes;
-	body->state = PS_BODY_GAP;
-	body->gap_bytes += len;
-	body->size_bytes += len;
-	m->pub.wire_bytes += len;
-}
 
 static enum http1_event gap_beyond_end(struct http1_parser *p)
 {
@@ -919,7 +730,7 @@ static enum http1_event gap_in_counted(struct http1_parser *p, uint64_t len)
 {
 	uint64_t inside = len < p->left ? len : p->left;
 
-	body_gap(p->message, inside);
+	http_message_body_gap(p->message, inside);
 	p->left -= inside;
 	if (inside < len)
 		return gap_beyond_end(p);
@@ -934,21 +745,26 @@ static enum http1_event gap_in_counted(struct http1_parser *p, uint64_t len)
 	return HTTP1_DONE;
 }
 
-uint64_t http1_unneeded(const struct http1_parser *p)
+uint64_t http1_unneeded(const struct http1_parser *p, size_t body_bytes_max)
 {
-	if (p->message == NULL || p->message->pub.body.state != PS_BODY_TRUNCATED)
+	const struct ps_body *body = p->message == NULL ? NULL : &p->message->pub.body;
+
+	if (body == NULL || body->state == PS_BODY_GAP)
+		return 0;
+	if (body->state == PS_BODY_COMPLETE && body->kept.len < body_bytes_max)
 		return 0;
 	if (p->state == HTTP1_AT_CLOSE)
 		return UINT64_MAX;
 	return p->state == HTTP1_AT_LENGTH ? p->left : 0;
 }
 
-enum http1_event http1_skip(struct http1_parser *p, uint64_t len)
+enum http1_event http1_skip(struct http1_parser *p, size_t body_bytes_max, uint64_t len)
 {
 	struct ps_message *pub = &p->message->pub;
 
-	if (len > http1_unneeded(p))
+	if (len > http1_unneeded(p, body_bytes_max))
 		return http1_gap(p, len);
+	pub->body.state = PS_BODY_TRUNCATED;
 	pub->body.size_bytes += len;
 	pub->wire_bytes += len;
 	if (p->state == HTTP1_AT_CLOSE)
@@ -967,15 +783,15 @@ enum http1_event http1_gap(struct http1_parser *p, uint64_t len)
 	case HTTP1_AT_CHUNK_DATA:
 		return gap_in_counted(p, len);
 	case HTTP1_AT_CLOSE:
-		body_gap(p->message, len);
+		http_message_body_gap(p->message, len);
 		return HTTP1_MORE;
 	case HTTP1_AT_CHUNK_SIZE:
 	case HTTP1_AT_CHUNK_CRLF:
-		body_gap(p->message, 0); /* chunks may be missing, nobody knows how many bytes */
+		http_message_body_gap(p->message, 0); /* chunks may be missing, nobody knows how many bytes */
 		return gap_beyond_end(p);
 	case HTTP1_AT_CHUNK_EXT:
 		if (p->left > 0)
-			body_gap(p->message, 0);
+			http_message_body_gap(p->message, 0);
 		return gap_beyond_end(p);
 	case HTTP1_AT_TRAILERS:
 		return gap_beyond_end(p);

@@ -11,36 +11,14 @@
 #define PLAINSIGHT_HTTP1_H
 
 #include "http1_conn.h"
+#include "message.h"
 
 enum {
 	HTTP1_METHOD_MAX = 64,    /* longer ones are taken for something else than HTTP */
-	HTTP1_FIELDS_MAX = 1024,  /* kept header lines of one message, and as many trailer lines */
 	HTTP1_HEAD_BYTES_MIN = 64 /* a smaller limit is raised to this */
 };
 
 enum http1_kind { HTTP1_NEITHER = 0, HTTP1_REQUEST = 1, HTTP1_RESPONSE = 2 };
-
-/* One message with the memory that its slices point into. Allocate and free with the two functions below. */
-struct http1_message {
-	struct ps_message pub;
-	struct http1_message *next_free; /* in the pool */
-	char *text;                      /* kept lines without line ends, then the line being read */
-	size_t text_len;                 /* of the kept lines */
-	size_t text_cap;
-	char *body;
-	size_t body_cap; /* the length is pub.body.kept.len */
-	struct ps_header *fields;
-	uint32_t field_cap;
-	uint8_t kind;         /* enum http1_kind */
-	bool expects_upgrade; /* an Upgrade field was seen (RFC 9110 7.8) */
-};
-
-/* NULL when memory is short. */
-struct http1_message *http1_message_new(void);
-void http1_message_free(struct http1_message *message);
-/* Heap bytes held. */
-size_t http1_message_memory(const struct http1_message *message);
-bool http1_method_is(const struct http1_message *request, const char *method);
 
 /* Where in a message the reader is. */
 enum http1_state {
@@ -58,16 +36,16 @@ enum http1_state {
 };
 
 struct http1_parser {
-	struct http1_message *message; /* being read, not owned */
-	uint64_t left;                 /* bytes to the end of the body or chunk; value of the size line being read */
-	uint64_t length;               /* value of Content-Length */
-	uint64_t head_bytes;           /* of the head being read */
-	size_t pending_len;            /* header line that may yet be continued (obs-fold), after text_len */
-	size_t line_len;               /* line being read, after the pending one */
-	size_t section_start;          /* text_len where the header or trailer section began */
-	uint8_t state;                 /* enum http1_state */
-	uint8_t digits;                /* of the chunk size */
-	bool line_cut;                 /* the line being read is over the limit */
+	struct http_message *message; /* being read, not owned */
+	uint64_t left;                /* bytes to the end of the body or chunk; value of the size line being read */
+	uint64_t length;              /* value of Content-Length */
+	uint64_t head_bytes;          /* of the head being read */
+	size_t pending_len;           /* header line that may yet be continued (obs-fold), after text_len */
+	size_t line_len;              /* line being read, after the pending one */
+	size_t section_start;         /* text_len where the header or trailer section began */
+	uint8_t state;                /* enum http1_state */
+	uint8_t digits;               /* of the chunk size */
+	bool line_cut;                /* the line being read is over the limit */
 	bool pending_cut;
 	bool has_length;
 	bool bad_length; /* not a number, or several that differ */
@@ -77,7 +55,7 @@ struct http1_parser {
 };
 
 /* Start to read a message, which must be new. */
-void http1_begin(struct http1_parser *parser, struct http1_message *message);
+void http1_begin(struct http1_parser *parser, struct http_message *message);
 
 /* Go on with the next head of the same message: what was a 1xx response is dropped except for its wire_bytes. */
 void http1_begin_again(struct http1_parser *parser);
@@ -97,7 +75,7 @@ struct http1_result {
 };
 
 /* Read up to len bytes, at most to the next event. */
-struct http1_result http1_read(struct http1_parser *parser, const struct http1_limits *limits, const uint8_t *data,
+struct http1_result http1_read(struct http1_parser *parser, const struct http_limits *limits, const uint8_t *data,
 			       size_t len);
 
 /*
@@ -114,16 +92,16 @@ void http1_no_body(struct http1_parser *parser);
 
 /*
  * How many of the next bytes need only be counted, because the body that they
- * belong to is cut already and its framing does not stand in its data.
- * UINT64_MAX for a body that ends with the connection.
+ * belong to has all that is kept of it and its framing does not stand in its
+ * data. UINT64_MAX for a body that ends with the connection.
  */
-uint64_t http1_unneeded(const struct http1_parser *parser);
+uint64_t http1_unneeded(const struct http1_parser *parser, size_t body_bytes_max);
 
 /*
  * len bytes were not fed because they need only be counted; where that is not
  * so, they are missing. Returns as http1_gap().
  */
-enum http1_event http1_skip(struct http1_parser *parser, uint64_t len);
+enum http1_event http1_skip(struct http1_parser *parser, size_t body_bytes_max, uint64_t len);
 
 /* len bytes are missing. HTTP1_MORE or HTTP1_DONE when the framing survives, else HTTP1_LOST. */
 enum http1_event http1_gap(struct http1_parser *parser, uint64_t len);

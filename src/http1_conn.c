@@ -27,6 +27,13 @@
  * All that is reported while in doubt is flagged PS_EXCHANGE_AFTER_GAP
  * (midstream: PS_EXCHANGE_MIDSTREAM).
  *
+ * A response whose request did not come in time although nothing was lost goes
+ * without one. The request that begins next, if its call was entered before the
+ * response began, is the one that was late: it is given to that response while
+ * that goes on, and else reported without one, so that those after it are paired
+ * right. What cannot be told apart (entered later; or bytes may be missing
+ * unnoticed) is loss.
+ *
  * Bytes that follow a CONNECT or an Upgrade request are not taken until the
  * answer says which protocol they belong to (RFC 9110 9.3.6, 7.8): the caller
  * keeps them, as it does with a response that waits for its request.
@@ -36,26 +43,22 @@
  * When bytes were lost between chunks nobody knows how many of the body are
  * missing: PS_BODY_GAP with gap_bytes 0, and PS_MESSAGE_LOST_TAIL.
  *
- * A header of the PROXY protocol, version 1 or 2, that begins a connection is
- * skipped.
- *
  * Times of a response are those of the final one; its wire_bytes count the 1xx
  * before it. Empty lines before a start line (RFC 9112 2.2) count as skipped.
  */
 #include "http1.h"
+#include "stream_reader.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#ifndef HTTP1_POOL_MAX
-#define HTTP1_POOL_MAX 64
+#ifndef HTTP_POOL_MAX
+#define HTTP_POOL_MAX 64
 #endif
 
 enum { SKIP_MAX = 65536 }; /* skipped without finding a start line: not HTTP after all */
-
-/* The PROXY protocol: longest line of version 1, fixed part of version 2 after the CR LF CR LF that it begins with. */
-enum { PROXY_LINE_MAX = 107, PROXY_HEADER = 12 };
-static const char proxy_signature[8] = "\0\r\nQUIT\n";
 
 enum answer {
 	ANSWER_AWAITED = 0,
@@ -66,11 +69,13 @@ enum answer {
 
 struct exchange {
 	struct exchange *next;
-	struct http1_message *request;
-	struct http1_message *response;
+	struct http_message *request;
+	struct http_message *response;
+	struct stream_reader *reader; /* reads its messages; or NULL */
 	struct ps_exchange pub;
-	uint8_t answer; /* enum answer */
-	bool queued;    /* in conn->queue or beyond; a response with no request is in no list while it is open */
+	uint64_t head_ts_ns; /* when the head of the response was read */
+	uint8_t answer;      /* enum answer */
+	bool queued;         /* in conn->queue or beyond; a response with no request is in no list while it is open */
 	bool request_open;
 	bool began_alone;     /* nothing was unanswered or open when the request began */
 	bool before_requests; /* the request began before requests were lost */
@@ -85,7 +90,6 @@ struct exchange_list {
 
 enum place {
 	PLACE_BETWEEN = 0, /* between messages */
-	PLACE_PROXY,       /* in a header of the PROXY protocol version 2 */
 	PLACE_MESSAGE,
 	PLACE_WAITING, /* a status line was read but its request is not known yet */
 	PLACE_LOST,    /* looks for a start line at the beginning of a call */
@@ -97,26 +101,31 @@ struct direction {
 	struct http1_parser parser;
 	struct exchange *exchange; /* that the message belongs to; NULL before its start line is read */
 	uint64_t skipped;          /* since the place was lost */
-	uint16_t proxy_left;       /* PLACE_PROXY: bytes to the end of the header once all of its fixed part was read */
-	uint8_t proxy_read;        /* PLACE_PROXY: bytes of the fixed part */
+	uint64_t begin_ns;         /* when the call was entered in which the message begins; 0: not known */
 	uint8_t place;             /* enum place */
 	bool skip_limited;         /* SKIP_MAX applies */
 	bool body_at_call;         /* the body of a response with no request has not begun */
 };
 
 struct http1_conn {
-	struct http1_limits limits;
+	struct http_limits limits;
 	struct direction dir[2];
 	struct exchange_list queue;  /* with a request, in its order; the first is not finished */
 	struct exchange_list ready;  /* finished */
 	struct exchange *handed_out; /* by the last http1_conn_next() */
-	struct exchange *hold;       /* CONNECT or Upgrade whose answer is not known */
-	struct exchange *awaiting;   /* the oldest unanswered of queue */
-	struct http1_conn_stats stats;
+	struct exchange *tunnel;     /* 101 or CONNECT, until the connection ends; in queue */
+	struct stream_queue messages;
+	struct stream_message *message_out; /* by the last http1_conn_next() */
+	struct exchange *hold;              /* CONNECT or Upgrade whose answer is not known */
+	struct exchange *awaiting;          /* the oldest unanswered of queue */
+	struct http_stats stats;
 	uint32_t unanswered;
-	uint32_t abandoned; /* responses to come for requests given up because of pipeline_max */
-	int8_t request_dir; /* -1 until a start line tells */
-	uint8_t mode;       /* enum http1_conn_mode */
+	uint32_t abandoned;  /* responses to come for requests given up because of pipeline_max */
+	uint32_t late;       /* requests to come whose responses have begun without them */
+	uint64_t late_ts_ns; /* when the last of these responses began */
+	uint8_t tunnel_ends; /* bits of the directions that have ended */
+	int8_t request_dir;  /* -1 until a start line tells */
+	uint8_t mode;        /* enum http_mode */
 	bool midstream;
 	bool seen_start; /* a start line was read in either direction */
 	bool pipelined;
@@ -146,9 +155,10 @@ static void exchange_free(struct exchange *ex)
 {
 	if (ex == NULL)
 		return;
-	http1_message_free(ex->request);
-	http1_message_free(ex->response);
-	if (pool_len >= HTTP1_POOL_MAX) {
+	http_message_free(ex->request);
+	http_message_free(ex->response);
+	stream_reader_free(ex->reader);
+	if (pool_len >= HTTP_POOL_MAX) {
 		free(ex);
 		return;
 	}
@@ -191,7 +201,7 @@ static void list_free(struct exchange_list *list)
 
 /* --- life of a connection --- */
 
-struct http1_conn *http1_conn_new(const struct http1_limits *limits, bool midstream)
+struct http1_conn *http1_conn_new(const struct http_limits *limits, bool midstream)
 {
 	struct http1_conn *conn = calloc(1, sizeof(*conn));
 
@@ -217,7 +227,7 @@ struct http1_conn *http1_conn_new(const struct http1_limits *limits, bool midstr
 static void drop_unowned(struct direction *dir)
 {
 	if (dir->exchange == NULL)
-		http1_message_free(dir->parser.message);
+		http_message_free(dir->parser.message);
 	dir->parser.message = NULL;
 	dir->exchange = NULL;
 }
@@ -236,6 +246,8 @@ void http1_conn_free(struct http1_conn *conn)
 	list_free(&conn->queue);
 	list_free(&conn->ready);
 	exchange_free(conn->handed_out);
+	stream_queue_free(&conn->messages);
+	stream_message_free(conn->message_out);
 	free(conn);
 }
 
@@ -259,15 +271,15 @@ static uint32_t base_flags(const struct http1_conn *conn)
 
 /* --- the queue --- */
 
-static bool is_finished(const struct exchange *ex)
+static bool is_finished(const struct http1_conn *conn, const struct exchange *ex)
 {
-	return !ex->request_open && (ex->answer == ANSWER_DONE || ex->answer == ANSWER_NEVER);
+	return ex != conn->tunnel && !ex->request_open && (ex->answer == ANSWER_DONE || ex->answer == ANSWER_NEVER);
 }
 
 /* After anything that may have finished an exchange. */
 static void queue_settle(struct http1_conn *conn)
 {
-	while (conn->queue.first != NULL && is_finished(conn->queue.first)) {
+	while (conn->queue.first != NULL && is_finished(conn, conn->queue.first)) {
 		struct exchange *ex = list_pop(&conn->queue);
 
 		if (conn->hold == ex)
@@ -320,11 +332,13 @@ static void messages_lost(struct http1_conn *conn, int d)
 		ex->before_requests |= requests;
 		ex->before_responses |= responses;
 	}
+	if (requests)
+		conn->late = 0;
 	conn->requests_lost |= requests;
 	conn->responses_lost |= responses;
 	conn->after_gap = true;
 	/* the answer to an Upgrade may be among what was lost; bytes of another protocol would be told from requests */
-	if (responses && conn->hold != NULL && !http1_method_is(conn->hold->request, "CONNECT"))
+	if (responses && conn->hold != NULL && !http_method_is(conn->hold->request, "CONNECT"))
 		conn->hold = NULL;
 }
 
@@ -332,7 +346,7 @@ static void place_lost(struct http1_conn *conn, int d, bool by_gap)
 {
 	struct direction *dir = &conn->dir[d];
 
-	if (conn->mode != HTTP1_CONN_HTTP)
+	if (conn->mode != HTTP_MODE_HTTP)
 		return;
 	dir->place = PLACE_LOST;
 	dir->skip_limited = !by_gap || !conn->seen_start;
@@ -354,6 +368,7 @@ static void unread(struct http1_conn *conn, struct direction *dir, uint64_t n)
 static void request_dropped(struct http1_conn *conn, struct exchange *ex)
 {
 	ex->pub.flags &= ~(uint32_t)PS_EXCHANGE_REQUEST;
+	ex->pub.request = (struct ps_message){0}; /* what an earlier item showed of it has moved since */
 	ex->request_open = false;
 	if (ex->answer == ANSWER_AWAITED) {
 		ex->answer = ANSWER_NEVER;
@@ -368,6 +383,7 @@ static void request_dropped(struct http1_conn *conn, struct exchange *ex)
 static void response_dropped(struct http1_conn *conn, struct direction *dir, struct exchange *ex)
 {
 	ex->pub.flags &= ~(uint32_t)PS_EXCHANGE_RESPONSE;
+	ex->pub.response = (struct ps_message){0};
 	ex->answer = ANSWER_NEVER;
 	if (!ex->queued) {
 		unread(conn, dir, ex->response->pub.wire_bytes - dir->parser.head_bytes); /* its 1xx */
@@ -383,7 +399,7 @@ static void head_dropped(struct http1_conn *conn, int d)
 
 	unread(conn, dir, dir->parser.head_bytes);
 	if (ex == NULL)
-		http1_message_free(dir->parser.message);
+		http_message_free(dir->parser.message);
 	else if (d == conn->request_dir)
 		request_dropped(conn, ex);
 	else
@@ -406,27 +422,62 @@ static void bad_start(struct http1_conn *conn, int d)
 
 /* --- ends of messages --- */
 
+static enum stream_part part_of(const struct http1_conn *conn, int d)
+{
+	return d == conn->request_dir ? STREAM_REQUEST : STREAM_RESPONSE;
+}
+
 /* The message of this direction is over: forget it here and see whether its exchange is finished. */
 static void message_over(struct http1_conn *conn, int d)
 {
 	struct direction *dir = &conn->dir[d];
 	struct exchange *ex = dir->exchange;
 
+	if (ex->reader != NULL && ex != conn->tunnel)
+		stream_reader_end(ex->reader, part_of(conn, d));
 	dir->parser.message = NULL;
 	dir->exchange = NULL;
-	dir->place = conn->mode == HTTP1_CONN_TUNNEL ? PLACE_TUNNEL : PLACE_BETWEEN;
+	dir->place = conn->mode == HTTP_MODE_TUNNEL ? PLACE_TUNNEL : PLACE_BETWEEN;
 	if (d != conn->request_dir) {
 		ex->answer = ANSWER_DONE;
 	} else {
 		ex->request_open = false;
 		if (ex->answer == ANSWER_AWAITED &&
-		    (ex->request->expects_upgrade || http1_method_is(ex->request, "CONNECT")))
+		    (ex->request->expects_upgrade || http_method_is(ex->request, "CONNECT")))
 			conn->hold = ex;
 	}
 	if (!ex->queued)
-		list_append(&conn->ready, ex);
+		list_append(ex == conn->tunnel ? &conn->queue : &conn->ready, ex);
 	else
 		queue_settle(conn);
+}
+
+/* The exchange that led to the tunnel is over with it. */
+static void tunnel_end(struct http1_conn *conn, uint32_t flag)
+{
+	struct exchange *ex = conn->tunnel;
+
+	if (ex == NULL)
+		return;
+	if (ex->reader != NULL) {
+		stream_reader_end(ex->reader, STREAM_REQUEST);
+		stream_reader_end(ex->reader, STREAM_RESPONSE);
+	}
+	ex->response->pub.flags |= flag & PS_MESSAGE_UNFINISHED;
+	conn->tunnel = NULL;
+	queue_settle(conn);
+}
+
+/* Nothing more comes through the tunnel in this direction. */
+static void tunnel_end_direction(struct http1_conn *conn, int d)
+{
+	if (conn->tunnel == NULL)
+		return;
+	conn->tunnel_ends |= (uint8_t)(1 << d);
+	if (conn->tunnel->reader != NULL)
+		stream_reader_end(conn->tunnel->reader, part_of(conn, d));
+	if (conn->tunnel_ends == 3)
+		tunnel_end(conn, 0);
 }
 
 /* Finish what is open in a direction. */
@@ -435,7 +486,7 @@ static void direction_close(struct http1_conn *conn, int d, uint32_t flag)
 	struct direction *dir = &conn->dir[d];
 
 	if (dir->place == PLACE_WAITING)
-		http1_conn_unblock(conn);
+		http1_conn_unblock(conn, true);
 	if (dir->place == PLACE_MESSAGE) {
 		if (dir->parser.state == HTTP1_AT_START) {
 			head_dropped(conn, d);
@@ -453,14 +504,15 @@ static void not_http(struct http1_conn *conn)
 	direction_close(conn, 0, PS_MESSAGE_UNFINISHED);
 	direction_close(conn, 1, PS_MESSAGE_UNFINISHED);
 	give_up_all(conn, PS_MESSAGE_UNFINISHED);
-	conn->mode = HTTP1_CONN_NOT_HTTP;
+	conn->mode = HTTP_MODE_NOT_HTTP;
 }
 
 /* 101, or 2xx to CONNECT: what follows is not HTTP/1, in the request direction once a request still open has ended. */
-static void tunnel_begin(struct http1_conn *conn, const struct exchange *ex)
+static void tunnel_begin(struct http1_conn *conn, struct exchange *ex)
 {
-	conn->mode = HTTP1_CONN_TUNNEL;
+	conn->mode = HTTP_MODE_TUNNEL;
 	conn->hold = NULL;
+	conn->tunnel = ex;
 	for (int d = 0; d < 2; d++) {
 		struct direction *dir = &conn->dir[d];
 
@@ -470,6 +522,9 @@ static void tunnel_begin(struct http1_conn *conn, const struct exchange *ex)
 		dir->place = PLACE_TUNNEL;
 	}
 	give_up_all(conn, 0);
+	if (ex == NULL)
+		return;
+	stream_queue_start(&conn->messages, &ex->pub);
 }
 
 /* --- requests --- */
@@ -484,12 +539,51 @@ static void give_up_lost(struct http1_conn *conn)
 	queue_settle(conn);
 }
 
+/* Is the request that begins one that was late? If it cannot be, that one was lost. */
+static bool is_late(struct http1_conn *conn, const struct direction *dir)
+{
+	if (conn->late == 0)
+		return false;
+	if (dir->begin_ns == 0 || dir->begin_ns < conn->late_ts_ns)
+		return true;
+	conn->late = 0;
+	conn->requests_lost = conn->after_gap = true;
+	return false;
+}
+
+/* Its response has begun: the exchange of that goes on with it, or it is over and the request is reported alone. */
+static bool late_request_begin(struct http1_conn *conn, int d)
+{
+	struct direction *dir = &conn->dir[d];
+	struct exchange *ex = conn->dir[!d].exchange;
+	bool is_open = --conn->late == 0 && ex != NULL && !ex->queued;
+
+	if (!is_open)
+		ex = exchange_new();
+	if (ex == NULL)
+		return false;
+	ex->request = dir->parser.message;
+	ex->request_open = true;
+	ex->pub.flags |= base_flags(conn) | PS_EXCHANGE_REQUEST;
+	ex->answer = is_open ? ex->answer : ANSWER_NEVER;
+	dir->exchange = ex;
+	list_append(&conn->queue, ex);
+	if (is_open && conn->dir[!d].body_at_call && http_method_is(ex->request, "HEAD")) {
+		http1_no_body(&conn->dir[!d].parser);
+		message_over(conn, !d);
+	}
+	return true;
+}
+
 /* A request line was read. */
 static bool request_begin(struct http1_conn *conn, int d)
 {
 	struct direction *dir = &conn->dir[d];
-	struct exchange *ex = exchange_new();
+	struct exchange *ex;
 
+	if (is_late(conn, dir))
+		return late_request_begin(conn, d);
+	ex = exchange_new();
 	if (ex == NULL)
 		return false;
 	give_up_lost(conn);
@@ -557,7 +651,7 @@ static enum pairing pairing_choose(struct http1_conn *conn)
 		conn->pipelined |= conn->unanswered > 1;
 		return PAIR_OLDEST;
 	}
-	if (conn->midstream || conn->dir[(int)conn->request_dir].place == PLACE_ENDED)
+	if (conn->dir[(int)conn->request_dir].place == PLACE_ENDED)
 		return PAIR_NONE;
 	return PAIR_WAIT;
 }
@@ -610,13 +704,29 @@ static bool response_begin(struct http1_conn *conn, struct direction *dir)
 	return true;
 }
 
+/* 101 that goes on as HTTP/2 (RFC 7540 3.2), once all of the request, the last one, has been read. */
+static bool is_h2c(const struct exchange *ex)
+{
+	const struct ps_message *response = &ex->response->pub;
+
+	if (response->status != 101 || ex->request == NULL || ex->request_open || ex->next != NULL)
+		return false;
+	for (uint32_t i = 0; i < response->header_count; i++) {
+		const struct ps_header *field = &response->headers[i];
+
+		if (field->name.len == 7 && strncasecmp(field->name.data, "upgrade", 7) == 0)
+			return field->value.len == 3 && strncasecmp(field->value.data, "h2c", 3) == 0;
+	}
+	return false;
+}
+
 static void response_head(struct http1_conn *conn, int d)
 {
 	struct direction *dir = &conn->dir[d];
 	struct exchange *ex = dir->exchange;
 	uint16_t status = ex->response->pub.status;
 	bool asked = ex->request != NULL; /* even if the rest of the request's head was lost */
-	bool tunnel = status == 101 || (asked && status / 100 == 2 && http1_method_is(ex->request, "CONNECT"));
+	bool tunnel = status == 101 || (asked && status / 100 == 2 && http_method_is(ex->request, "CONNECT"));
 
 	if (status < 200 && !tunnel) {
 		if (ex->pub.interim_count < PS_INTERIM_MAX)
@@ -627,11 +737,19 @@ static void response_head(struct http1_conn *conn, int d)
 	}
 	if (conn->hold == ex)
 		conn->hold = NULL;
+	ex->head_ts_ns = ex->response->pub.last_ts_ns;
+	stream_reader_begin(&ex->reader, ex->request, ex->response, conn->limits.body_bytes_max, &ex->pub,
+			    &conn->messages);
 	if (tunnel)
 		ex->pub.flags |= PS_EXCHANGE_TUNNEL;
 	dir->body_at_call = !asked;
-	if (http1_frame_response(&dir->parser, tunnel || (asked && http1_method_is(ex->request, "HEAD"))) == HTTP1_MORE)
+	if (http1_frame_response(&dir->parser, tunnel || (asked && http_method_is(ex->request, "HEAD"))) == HTTP1_MORE)
 		return;
+	if (tunnel && is_h2c(ex)) {
+		message_over(conn, d);
+		conn->mode = HTTP_MODE_H2C;
+		return;
+	}
 	if (tunnel)
 		tunnel_begin(conn, ex);
 	message_over(conn, d);
@@ -660,6 +778,7 @@ static void response_without_body(struct http1_conn *conn, int d, const uint8_t 
 	dir->body_at_call = false;
 	if (len < 7 || memcmp(data, "HTTP/1.", 7) != 0 || start_line_kind(data, len) != HTTP1_RESPONSE)
 		return;
+	dir->parser.message->pub.flags |= PS_MESSAGE_AMBIGUOUS; /* a guess */
 	http1_no_body(&dir->parser);
 	message_over(conn, d);
 	if (conn->unanswered == 1)
@@ -670,10 +789,13 @@ static void response_without_body(struct http1_conn *conn, int d, const uint8_t 
 
 static void head_read(struct http1_conn *conn, int d)
 {
+	struct exchange *ex = conn->dir[d].exchange;
+
 	if (d != conn->request_dir) {
 		response_head(conn, d);
 		return;
 	}
+	stream_reader_begin(&ex->reader, ex->request, NULL, conn->limits.body_bytes_max, &ex->pub, &conn->messages);
 	switch (http1_frame_request(&conn->dir[d].parser)) {
 	case HTTP1_DONE:
 		message_over(conn, d);
@@ -723,41 +845,11 @@ static size_t blank_span(const uint8_t *data, size_t len)
 	return n;
 }
 
-/* Nothing came before what is read now, in this direction: a header of the PROXY protocol may stand here. */
-static bool at_beginning(const struct http1_conn *conn, const struct direction *dir)
+bool http1_begins(const uint8_t *data, size_t len)
 {
-	return !conn->seen_start && !conn->midstream && !conn->after_gap && dir->skipped == 0;
-}
+	size_t blank = blank_span(data, len);
 
-static bool is_proxy_line(const struct direction *dir)
-{
-	const char *line = dir->parser.message->text;
-	size_t len = dir->parser.line_len;
-
-	return dir->parser.head_bytes <= PROXY_LINE_MAX && len > 10 && line[len - 1] == '\n' &&
-	       (memcmp(line, "PROXY TCP", 9) == 0 || memcmp(line, "PROXY UNKN", 10) == 0);
-}
-
-/* Version 2: signature, two bytes, and in two bytes how many follow. */
-static size_t feed_proxy(struct http1_conn *conn, int d, const uint8_t *data, size_t len)
-{
-	struct direction *dir = &conn->dir[d];
-	size_t n = 1;
-
-	if (dir->proxy_read == PROXY_HEADER) {
-		n = len < dir->proxy_left ? len : dir->proxy_left;
-		dir->proxy_left -= (uint16_t)n;
-	} else if (dir->proxy_read < sizeof(proxy_signature) && *data != (uint8_t)proxy_signature[dir->proxy_read]) {
-		not_http(conn);
-	} else {
-		dir->proxy_left = (uint16_t)(dir->proxy_left << 8 | *data);
-		dir->proxy_read++;
-	}
-	conn->stats.skipped_bytes += n;
-	dir->skipped += n;
-	if (dir->place == PLACE_PROXY && dir->proxy_read == PROXY_HEADER && dir->proxy_left == 0)
-		dir->place = PLACE_BETWEEN;
-	return n;
+	return start_line_kind(data + blank, len - blank) != HTTP1_NEITHER;
 }
 
 /*
@@ -770,10 +862,6 @@ static size_t bad_start_taken(struct http1_conn *conn, int d, size_t taken, bool
 	struct direction *dir = &conn->dir[d];
 	bool look_again = begins_call && dir->parser.head_bytes > taken;
 
-	if (at_beginning(conn, dir) && is_proxy_line(dir)) {
-		head_dropped(conn, d);
-		return taken;
-	}
 	bad_start(conn, d);
 	if (!look_again || dir->place != PLACE_LOST)
 		return taken;
@@ -782,7 +870,7 @@ static size_t bad_start_taken(struct http1_conn *conn, int d, size_t taken, bool
 	return 0;
 }
 
-static size_t feed_message(struct http1_conn *conn, int d, const struct http1_context *ctx, const uint8_t *data,
+static size_t feed_message(struct http1_conn *conn, int d, const struct http_context *ctx, const uint8_t *data,
 			   size_t len, bool begins_call)
 {
 	struct direction *dir = &conn->dir[d];
@@ -796,9 +884,12 @@ static size_t feed_message(struct http1_conn *conn, int d, const struct http1_co
 		if (blank > 0)
 			return blank;
 		pub->first_ts_ns = ctx->ts_ns;
+		dir->begin_ns = ctx->begin_ns;
 		if (ctx->process != NULL)
 			pub->process = *ctx->process;
 	}
+	if (dir->parser.message->tap.reader != NULL)
+		stream_reader_set_context(dir->parser.message->tap.reader, ctx, begins_call);
 	r = http1_read(&dir->parser, &conn->limits, data, len);
 	pub->last_ts_ns = ctx->ts_ns;
 	if (ctx->from_file)
@@ -823,20 +914,32 @@ static size_t feed_message(struct http1_conn *conn, int d, const struct http1_co
 	return r.taken;
 }
 
+/* What a tunnel carries belongs to the exchange that led to it. */
+static void feed_tunnel(struct http1_conn *conn, int d, const struct http_context *ctx, const uint8_t *data, size_t len,
+			bool begins_call)
+{
+	struct exchange *ex = conn->tunnel;
+	struct http_message *message = ex == NULL ? NULL : d == conn->request_dir ? ex->request : ex->response;
+
+	conn->stats.tunnel_bytes += len;
+	if (message != NULL)
+		message->pub.last_ts_ns = ctx->ts_ns;
+	if (ex == NULL || ex->reader == NULL)
+		return;
+	stream_reader_set_context(ex->reader, ctx, begins_call);
+	stream_reader_data(ex->reader, part_of(conn, d), data, len);
+}
+
 static size_t feed_between(struct http1_conn *conn, int d, const uint8_t *data, size_t len)
 {
 	struct direction *dir = &conn->dir[d];
-	struct http1_message *message;
+	struct http_message *message;
 	size_t blank = blank_span(data, len);
 
 	conn->stats.skipped_bytes += blank;
 	if (blank > 0)
 		return blank;
-	if (*data == '\0' && at_beginning(conn, dir)) {
-		dir->place = PLACE_PROXY;
-		return 0;
-	}
-	message = http1_message_new();
+	message = http_message_new();
 	if (message == NULL) {
 		place_lost(conn, d, false);
 		return 0;
@@ -865,8 +968,8 @@ static size_t feed_lost(struct http1_conn *conn, int d, const uint8_t *data, siz
 }
 
 /* Take some bytes, or change the place. Returns what was taken. */
-static size_t feed_step(struct http1_conn *conn, int d, const struct http1_context *ctx, const uint8_t *data,
-			size_t len, bool begins_call)
+static size_t feed_step(struct http1_conn *conn, int d, const struct http_context *ctx, const uint8_t *data, size_t len,
+			bool begins_call)
 {
 	struct direction *dir = &conn->dir[d];
 
@@ -876,8 +979,6 @@ static size_t feed_step(struct http1_conn *conn, int d, const struct http1_conte
 	switch ((enum place)dir->place) {
 	case PLACE_BETWEEN:
 		return feed_between(conn, d, data, len);
-	case PLACE_PROXY:
-		return feed_proxy(conn, d, data, len);
 	case PLACE_WAITING:
 		response_begin(conn, dir);
 		return 0;
@@ -886,7 +987,7 @@ static size_t feed_step(struct http1_conn *conn, int d, const struct http1_conte
 	case PLACE_LOST:
 		return feed_lost(conn, d, data, len, begins_call);
 	case PLACE_TUNNEL:
-		conn->stats.tunnel_bytes += len;
+		feed_tunnel(conn, d, ctx, data, len, begins_call);
 		return len;
 	case PLACE_ENDED:
 		break;
@@ -900,6 +1001,8 @@ static bool is_blocked(struct http1_conn *conn, int d)
 {
 	struct direction *dir = &conn->dir[d];
 
+	if (conn->mode == HTTP_MODE_H2C)
+		return true;
 	if (dir->place == PLACE_WAITING)
 		return !response_begin(conn, dir);
 	return dir->place == PLACE_BETWEEN && conn->hold != NULL && d == conn->request_dir;
@@ -909,9 +1012,11 @@ static void handed_out_free(struct http1_conn *conn)
 {
 	exchange_free(conn->handed_out);
 	conn->handed_out = NULL;
+	stream_message_free(conn->message_out);
+	conn->message_out = NULL;
 }
 
-size_t http1_conn_data(struct http1_conn *conn, int direction, const struct http1_context *ctx, const uint8_t *data,
+size_t http1_conn_data(struct http1_conn *conn, int direction, const struct http_context *ctx, const uint8_t *data,
 		       size_t len)
 {
 	size_t taken = 0;
@@ -922,32 +1027,45 @@ size_t http1_conn_data(struct http1_conn *conn, int direction, const struct http
 	return taken;
 }
 
-void http1_conn_unblock(struct http1_conn *conn)
+/* The response that waits gets no request for now. */
+static void response_without_request(struct http1_conn *conn, struct direction *dir, bool is_contiguous)
+{
+	if (is_contiguous) {
+		conn->late++;
+		conn->late_ts_ns = dir->parser.message->pub.first_ts_ns;
+	} else {
+		messages_lost(conn, conn->request_dir);
+	}
+	response_attach(conn, dir, PAIR_NONE);
+}
+
+void http1_conn_unblock(struct http1_conn *conn, bool is_contiguous)
 {
 	struct exchange *held = conn->hold;
 
 	handed_out_free(conn);
 	for (int d = 0; d < 2; d++)
 		if (conn->dir[d].place == PLACE_WAITING)
-			response_attach(conn, &conn->dir[d], PAIR_NONE);
+			response_without_request(conn, &conn->dir[d], is_contiguous);
 	if (held == NULL)
 		return;
 	conn->hold = NULL;
 	/* a client that goes on after CONNECT without an answer would break its own tunnel if it sent HTTP */
-	if (http1_method_is(held->request, "CONNECT")) {
+	if (http_method_is(held->request, "CONNECT")) {
 		held->pub.flags |= PS_EXCHANGE_TUNNEL;
 		tunnel_begin(conn, NULL);
 	}
 }
 
-static void gap_in_message(struct http1_conn *conn, int d, const struct http1_context *ctx, uint64_t len)
+static void gap_in_message(struct http1_conn *conn, int d, const struct http_context *ctx, uint64_t len)
 {
 	struct direction *dir = &conn->dir[d];
 	bool in_head = dir->parser.state == HTTP1_AT_START || dir->parser.state == HTTP1_AT_FIELDS;
 	enum http1_event event = HTTP1_LOST;
 
 	if (!in_head)
-		event = ctx->unneeded ? http1_skip(&dir->parser, len) : http1_gap(&dir->parser, len);
+		event = ctx->unneeded ? http1_skip(&dir->parser, conn->limits.body_bytes_max, len)
+				      : http1_gap(&dir->parser, len);
 
 	dir->body_at_call = false;
 	if (in_head) {
@@ -961,16 +1079,25 @@ static void gap_in_message(struct http1_conn *conn, int d, const struct http1_co
 		place_lost(conn, d, true);
 }
 
-uint64_t http1_conn_unneeded(const struct http1_conn *conn, int direction)
+void http1_conn_limit_bodies(struct http1_conn *conn, size_t body_bytes_max)
 {
-	return conn->dir[direction].place == PLACE_MESSAGE ? http1_unneeded(&conn->dir[direction].parser) : 0;
+	conn->limits.body_bytes_max = body_bytes_max;
 }
 
-void http1_conn_gap(struct http1_conn *conn, int direction, const struct http1_context *ctx, uint64_t len)
+uint64_t http1_conn_unneeded(const struct http1_conn *conn, int direction)
+{
+	const struct direction *dir = &conn->dir[direction];
+
+	if (dir->place != PLACE_MESSAGE || dir->parser.message->tap.reader != NULL)
+		return 0;
+	return conn->limits.watch != NULL ? 0 : http1_unneeded(&dir->parser, conn->limits.body_bytes_max);
+}
+
+void http1_conn_gap(struct http1_conn *conn, int direction, const struct http_context *ctx, uint64_t len)
 {
 	handed_out_free(conn);
 	conn->stats.gap_bytes += len;
-	if (len == 0 || conn->mode == HTTP1_CONN_NOT_HTTP)
+	if (len == 0 || conn->mode == HTTP_MODE_NOT_HTTP)
 		return;
 	switch ((enum place)conn->dir[direction].place) {
 	case PLACE_MESSAGE:
@@ -978,25 +1105,30 @@ void http1_conn_gap(struct http1_conn *conn, int direction, const struct http1_c
 		gap_in_message(conn, direction, ctx, len);
 		break;
 	case PLACE_BETWEEN:
-	case PLACE_PROXY:
 		place_lost(conn, direction, true);
 		break;
 	case PLACE_LOST:
 		messages_lost(conn, direction);
 		break;
 	case PLACE_TUNNEL:
+		if (conn->tunnel != NULL && conn->tunnel->reader != NULL) {
+			stream_reader_set_context(conn->tunnel->reader, ctx, false);
+			stream_reader_gap(conn->tunnel->reader, part_of(conn, direction), len);
+		}
+		break;
 	case PLACE_ENDED:
 		break;
 	}
 }
 
-void http1_conn_end(struct http1_conn *conn, int direction, const struct http1_context *ctx)
+void http1_conn_end(struct http1_conn *conn, int direction, const struct http_context *ctx)
 {
 	(void)ctx;
 	handed_out_free(conn);
 	direction_close(conn, direction, PS_MESSAGE_ABORTED);
 	if (conn->request_dir == !direction)
 		give_up_all(conn, conn->responses_lost ? PS_MESSAGE_LOST_TAIL : PS_MESSAGE_ABORTED);
+	tunnel_end_direction(conn, direction);
 }
 
 void http1_conn_finish(struct http1_conn *conn, uint32_t flag)
@@ -1005,6 +1137,7 @@ void http1_conn_finish(struct http1_conn *conn, uint32_t flag)
 	direction_close(conn, 0, flag);
 	direction_close(conn, 1, flag);
 	give_up_all(conn, conn->responses_lost ? flag | PS_MESSAGE_LOST_TAIL : flag);
+	tunnel_end(conn, flag);
 }
 
 /* --- results --- */
@@ -1018,41 +1151,101 @@ static void publish(const struct http1_conn *conn, struct exchange *ex)
 	ex->pub.side = conn->request_dir == PS_OUT ? PS_SIDE_CLIENT : PS_SIDE_SERVER;
 }
 
-struct ps_exchange *http1_conn_next(struct http1_conn *conn)
+/* A message or a started exchange; exchange is NULL when there is none. */
+static struct http_item next_message(struct http1_conn *conn)
 {
+	struct stream_message *message = stream_queue_pop(&conn->messages);
+	struct http_item item = {.kind = PS_ITEM_STARTED};
+
+	conn->message_out = message;
+	if (message == NULL)
+		return item;
+	item.exchange = message->exchange;
+	publish(conn, (struct exchange *)((char *)message->exchange - offsetof(struct exchange, pub)));
+	if (message->is_start)
+		return item;
+	item.kind = PS_ITEM_MESSAGE;
+	item.message = &message->pub;
+	message->pub.direction =
+	    message->pub.direction == STREAM_REQUEST ? (uint32_t)conn->request_dir : (uint32_t)!conn->request_dir;
+	return item;
+}
+
+struct http_item http1_conn_next(struct http1_conn *conn)
+{
+	struct http_item item;
 	struct exchange *ex;
 
 	handed_out_free(conn);
+	if (conn->messages.first != NULL)
+		return next_message(conn);
+	item = (struct http_item){.kind = PS_ITEM_EXCHANGE};
 	while ((ex = list_pop(&conn->ready)) != NULL) {
 		if (ex->pub.flags & (PS_EXCHANGE_REQUEST | PS_EXCHANGE_RESPONSE)) {
 			publish(conn, ex);
 			conn->handed_out = ex;
-			return &ex->pub;
+			item.exchange = &ex->pub;
+			break;
 		}
 		exchange_free(ex); /* its head was dropped */
 	}
-	return NULL;
+	return item;
 }
 
-enum http1_conn_mode http1_conn_mode(const struct http1_conn *conn)
+uint64_t http1_conn_start(struct http1_conn *conn, uint64_t since_ns)
 {
-	return (enum http1_conn_mode)conn->mode;
+	const struct direction *dir = &conn->dir[conn->request_dir == 0];
+	struct exchange *ex = conn->request_dir < 0 ? NULL : dir->exchange;
+
+	if (ex == NULL || ex->head_ts_ns == 0 || (ex->pub.flags & PS_EXCHANGE_ANNOUNCED))
+		return 0;
+	if (ex->head_ts_ns > since_ns)
+		return ex->head_ts_ns;
+	stream_queue_start(&conn->messages, &ex->pub);
+	return 0;
 }
 
-struct http1_conn_stats http1_conn_stats(const struct http1_conn *conn)
+const struct ps_exchange *http1_conn_upgrade(struct http1_conn *conn, int *client)
+{
+	struct exchange *ex = conn->ready.last, *before = conn->ready.first;
+
+	handed_out_free(conn);
+	while (before != ex && before->next != ex)
+		before = before->next;
+	if (before == ex)
+		conn->ready.first = NULL;
+	else
+		before->next = NULL;
+	conn->ready.last = before == ex ? NULL : before;
+	publish(conn, ex);
+	conn->handed_out = ex;
+	*client = conn->request_dir == PS_OUT ? PS_OUT : PS_IN;
+	return &ex->pub;
+}
+
+enum http_mode http1_conn_mode(const struct http1_conn *conn)
+{
+	bool is_read = conn->mode == HTTP_MODE_TUNNEL && conn->tunnel != NULL && conn->tunnel->reader != NULL;
+
+	return is_read ? HTTP_MODE_HTTP : (enum http_mode)conn->mode;
+}
+
+struct http_stats http1_conn_stats(const struct http1_conn *conn)
 {
 	return conn->stats;
 }
 
 static size_t exchange_memory(const struct exchange *ex)
 {
-	return sizeof(*ex) + (ex->request ? http1_message_memory(ex->request) : 0) +
-	       (ex->response ? http1_message_memory(ex->response) : 0);
+	return sizeof(*ex) + (ex->reader ? stream_reader_memory(ex->reader) : 0) +
+	       (ex->request ? http_message_memory(ex->request) : 0) +
+	       (ex->response ? http_message_memory(ex->response) : 0);
 }
 
 size_t http1_conn_memory(const struct http1_conn *conn)
 {
-	size_t bytes = sizeof(*conn) + (conn->handed_out ? exchange_memory(conn->handed_out) : 0);
+	size_t bytes =
+	    sizeof(*conn) + conn->messages.bytes + (conn->handed_out ? exchange_memory(conn->handed_out) : 0);
 
 	for (const struct exchange *ex = conn->queue.first; ex != NULL; ex = ex->next)
 		bytes += exchange_memory(ex);
@@ -1062,7 +1255,7 @@ size_t http1_conn_memory(const struct http1_conn *conn)
 		const struct direction *dir = &conn->dir[d];
 
 		if (dir->parser.message != NULL && dir->exchange == NULL)
-			bytes += http1_message_memory(dir->parser.message);
+			bytes += http_message_memory(dir->parser.message);
 		else if (dir->exchange != NULL && !dir->exchange->queued)
 			bytes += exchange_memory(dir->exchange);
 	}

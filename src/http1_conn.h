@@ -2,38 +2,16 @@
 /*
  * HTTP/1.x exchanges of one observed connection.
  *
- * Feed both directions in byte order; take finished exchanges with
+ * Feed both directions in byte order; take exchanges and messages with
  * http1_conn_next(). No callback, no I/O, no knowledge of where bytes come
- * from. Memory per connection is bounded by struct http1_limits.
+ * from. Memory per connection is bounded by struct http_limits.
  */
 #ifndef PLAINSIGHT_HTTP1_CONN_H
 #define PLAINSIGHT_HTTP1_CONN_H
 
-#include "plainsight.h"
+#include "http.h"
 
 struct http1_conn;
-
-struct http1_limits {
-	size_t head_bytes_max; /* of one message head and of one trailer section */
-	size_t body_bytes_max; /* kept of one body; 0 keeps none; true sizes are counted anyway */
-	uint32_t pipeline_max; /* requests that wait for their response; the oldest is given up beyond it */
-};
-
-/* Progress of the connection as a whole. */
-enum http1_conn_mode {
-	HTTP1_CONN_HTTP = 0,   /* messages are being read */
-	HTTP1_CONN_TUNNEL = 1, /* 101 or CONNECT handed it over; data is counted and dropped */
-	HTTP1_CONN_NOT_HTTP =
-	    2 /* the first bytes were no HTTP/1 message, or too much was skipped without finding one */
-};
-
-/* Who moved the bytes and when. */
-struct http1_context {
-	uint64_t ts_ns;
-	const struct ps_process *process; /* copied when needed */
-	bool from_file;                   /* the bytes were read from the file that sendfile sent */
-	bool unneeded;                    /* http1_conn_gap(): not captured because no body would keep them */
-};
 
 /*
  * A new connection, or NULL when memory is short.
@@ -43,7 +21,7 @@ struct http1_context {
  * reported as such.
  * The caller owns it and frees it with http1_conn_free().
  */
-struct http1_conn *http1_conn_new(const struct http1_limits *limits, bool midstream);
+struct http1_conn *http1_conn_new(const struct http_limits *limits, bool midstream);
 void http1_conn_free(struct http1_conn *conn);
 
 /*
@@ -55,20 +33,30 @@ void http1_conn_free(struct http1_conn *conn);
  * again, or calls http1_conn_unblock() when it has waited long enough.
  * data is not kept after the call.
  */
-size_t http1_conn_data(struct http1_conn *conn, int direction, const struct http1_context *ctx, const uint8_t *data,
+size_t http1_conn_data(struct http1_conn *conn, int direction, const struct http_context *ctx, const uint8_t *data,
 		       size_t len);
 
-/* Give up waiting for the request of the response that waits: it is read as a response with no request. */
-void http1_conn_unblock(struct http1_conn *conn);
+/* Whether data that begins a call begins with a start line of HTTP/1. */
+bool http1_begins(const uint8_t *data, size_t len);
+
+/*
+ * Give up waiting for the request of the response that waits: it is read as a
+ * response with no request. is_contiguous: what is fed next in the other
+ * direction follows what was fed before, or http1_conn_gap() comes first.
+ */
+void http1_conn_unblock(struct http1_conn *conn, bool is_contiguous);
 
 /* len bytes of one direction moved but were not captured. */
-void http1_conn_gap(struct http1_conn *conn, int direction, const struct http1_context *ctx, uint64_t len);
+void http1_conn_gap(struct http1_conn *conn, int direction, const struct http_context *ctx, uint64_t len);
+
+/* Keep other than so far of bodies, from the next bytes on. */
+void http1_conn_limit_bodies(struct http1_conn *conn, size_t body_bytes_max);
 
 /* How many of the next bytes of a direction need only be counted; UINT64_MAX: all until its end. */
 uint64_t http1_conn_unneeded(const struct http1_conn *conn, int direction);
 
 /* One direction has ended in order (end of file, shutdown). Completes bodies that end with the connection. */
-void http1_conn_end(struct http1_conn *conn, int direction, const struct http1_context *ctx);
+void http1_conn_end(struct http1_conn *conn, int direction, const struct http_context *ctx);
 
 /*
  * Nothing more will come, in either direction: finish what is open.
@@ -79,23 +67,31 @@ void http1_conn_end(struct http1_conn *conn, int direction, const struct http1_c
 void http1_conn_finish(struct http1_conn *conn, uint32_t flag);
 
 /*
- * The next finished exchange in order, or NULL. Everything in it stays valid
- * until the next call with the same conn. conn_id, local, remote and unix_path
- * are left zero for the caller to fill in; side is set.
+ * The next item: messages and started exchanges in their order, then finished
+ * exchanges in theirs; exchange is NULL when there is none. Everything in it
+ * stays valid until the next call with the same conn. Of the exchange id,
+ * conn_id, local, remote and unix_path are zero at first and kept as the caller
+ * fills them in; side is set.
  */
-struct ps_exchange *http1_conn_next(struct http1_conn *conn);
+struct http_item http1_conn_next(struct http1_conn *conn);
 
-enum http1_conn_mode http1_conn_mode(const struct http1_conn *conn);
+/*
+ * Hand out as started what has been open since since_ns or earlier: an exchange
+ * whose response head was read then. Returns since when another one is open that
+ * was not handed out; 0: none.
+ */
+uint64_t http1_conn_start(struct http1_conn *conn, uint64_t since_ns);
 
-/* Bytes fed or declared lost, by what became of them. The sum of all is what was fed. */
-struct http1_conn_stats {
-	uint64_t message_bytes; /* in heads, bodies, trailers of reported or still open messages */
-	uint64_t tunnel_bytes;
-	uint64_t skipped_bytes; /* no part of a message that could be told: mid-stream, after a parse error */
-	uint64_t gap_bytes;     /* declared lost with http1_conn_gap() */
-	uint64_t parse_errors;  /* times that a direction lost its place */
-};
-struct http1_conn_stats http1_conn_stats(const struct http1_conn *conn);
+/*
+ * In HTTP_MODE_H2C no more data is taken: the exchange that led there is taken
+ * out and returned, valid until the next call with the same conn. *client: the
+ * direction of requests.
+ */
+const struct ps_exchange *http1_conn_upgrade(struct http1_conn *conn, int *client);
+
+enum http_mode http1_conn_mode(const struct http1_conn *conn);
+
+struct http_stats http1_conn_stats(const struct http1_conn *conn);
 
 /* Heap bytes that the connection holds now. */
 size_t http1_conn_memory(const struct http1_conn *conn);
