@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ring buffer's records into the engine: the part that knows of BPF. */
+/* The ring buffer's records, or those of a recording, into the engine: the part that knows of BPF. */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdlib.h>
@@ -10,18 +10,35 @@
 
 #include "engine.h"
 #include "file_body.h"
+#include "file_feed.h"
 #include "plainsight.h"
+#include "recorder.h"
+#include "replay.h"
 #include "ring.h"
+#include "secret_body.h"
+
+/* Records of calls that the probes look up in `skips` (SKIP_MIN in probes/include/report.h). */
+#define LARGE_RECORD_BYTES 4096
+/* From so many bytes on it is worth a system call to spare the probes the copying; and when they are to be spared. */
+#define SKIP_BYTES_MIN     131072
+#define SKIP_BYTES_SPARING 16384
 
 struct ps_capture {
 	struct ring ring;
 	struct engine *engine;
+	struct replay *replay;        /* in place of the ring; or NULL */
+	struct ps_recorder *recorder; /* of events, or NULL */
+	struct ps_recorder *notes;    /* the same, or one of items */
+	uint64_t items;               /* handed out, of the ring */
 	int conns_fd;
 	int skips_fd;
 	bool finished;
 	uint64_t body_bytes_max;
-	uint64_t clock_offset_ns;      /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
-	struct ps_capture_stats files; /* the file_ counters only */
+	struct secret_body_watch *watch; /* NULL: nobody looks at what is not kept of bodies */
+	uint64_t skip_bytes_min;         /* see skip_in_kernel() */
+	uint64_t clock_offset_ns;        /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	struct ps_capture_stats own;     /* what the engine does not count: files, records that are handed out */
+	bool handed_out;                 /* the first record of the ring, by ps_capture_next_event() */
 };
 
 static uint64_t clock_ns(clockid_t clock)
@@ -32,13 +49,22 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
+/* Returns whether there is something to read from, errno when not. */
+static bool open_source(struct ps_capture *capture, const struct ps_capture_options *options)
+{
+	if (!options->recording)
+		return ring_open(&capture->ring, options->events_fd, options->ring_bytes) == 0;
+	capture->replay = replay_new(options->recording, options->filter, capture->engine, options->body_bytes_max);
+	return capture->replay != NULL;
+}
+
 struct ps_capture *ps_capture_new(const struct ps_capture_options *options)
 {
 	struct ps_capture *capture = calloc(1, sizeof(*capture));
 	struct engine_options engine_options = {
-	    .http1 = {.head_bytes_max = options->head_bytes_max,
-		      .body_bytes_max = options->body_bytes_max,
-		      .pipeline_max = options->pipeline_max},
+	    .http = {.head_bytes_max = options->head_bytes_max,
+		     .body_bytes_max = options->body_bytes_max,
+		     .pipeline_max = options->pipeline_max},
 	    .conns_max = options->conns_max,
 	    .held_bytes_max = options->held_bytes_max,
 	};
@@ -47,10 +73,17 @@ struct ps_capture *ps_capture_new(const struct ps_capture_options *options)
 		return NULL;
 	capture->conns_fd = options->conns_fd;
 	capture->skips_fd = options->skips_fd;
+	capture->notes = options->recorder;
+	capture->recorder = options->recorder && recorder_has_events(options->recorder) ? options->recorder : NULL;
 	capture->body_bytes_max = options->body_bytes_max;
+	capture->skip_bytes_min = SKIP_BYTES_MIN;
 	capture->clock_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+	if (options->secrets) {
+		capture->watch = secret_body_watch_new(options->secrets);
+		engine_options.http.watch = capture->watch ? secret_body_watch(capture->watch) : NULL;
+	}
 	capture->engine = engine_new(&engine_options);
-	if (!capture->engine || ring_open(&capture->ring, options->events_fd, options->ring_bytes) != 0) {
+	if (!capture->engine || (options->secrets && !capture->watch) || !open_source(capture, options)) {
 		int saved = errno;
 
 		ps_capture_free(capture);
@@ -64,8 +97,10 @@ void ps_capture_free(struct ps_capture *capture)
 {
 	if (!capture)
 		return;
+	replay_free(capture->replay);
 	if (capture->engine)
 		engine_free(capture->engine);
+	secret_body_watch_free(capture->watch);
 	ring_close(&capture->ring);
 	free(capture);
 }
@@ -101,20 +136,15 @@ static void ignore_in_kernel(const struct ps_capture *capture, const struct conn
 	bpf_map_call(BPF_MAP_UPDATE_ELEM, capture->conns_fd, conn->sock, &value, BPF_EXIST);
 }
 
-/* Records of calls that the probes look up in `skips` (SKIP_MIN in probes/syscalls.c). */
-#define LARGE_RECORD_BYTES 4096
-/* From so many bytes on it is worth a system call to spare the probes the copying. */
-#define SKIP_BYTES_MIN 131072
-
 /* After a record of a large call: tell the kernel which bytes that follow would only be counted. */
 static void skip_in_kernel(const struct ps_capture *capture, const struct ps_event *event)
 {
 	struct conn *conn = engine_conn(capture->engine, event);
 	int d = event->direction;
-	uint64_t unneeded = conn ? http1_conn_unneeded(conn->http, d) : 0, until;
+	uint64_t unneeded = conn ? http_conn_unneeded(conn->http, d) : 0, until;
 	struct ps_skip skip;
 
-	if (capture->skips_fd < 0 || unneeded < SKIP_BYTES_MIN)
+	if (!conn || capture->skips_fd < 0 || unneeded < capture->skip_bytes_min)
 		return;
 	until = unneeded == UINT64_MAX ? UINT64_MAX : conn->directions[d].next + unneeded;
 	if (conn->skip_until[d] == until)
@@ -127,32 +157,23 @@ static void skip_in_kernel(const struct ps_capture *capture, const struct ps_eve
 
 /* --- what sendfile sent ------------------------------------------------- */
 
-#define FILE_PIECE_BYTES 32768
+/* Read of what one call sent when all of it is looked through. */
+#define FILE_SCANNED_MAX 16777216
 
-/* A data record as the probes would have made it, had the bytes been in memory. */
-struct file_record {
-	struct ps_event event;
-	uint8_t data[FILE_PIECE_BYTES];
-};
-
-/* Feed what can be read of the file, piece by piece. Returns how many bytes that was. */
-static uint64_t feed_file_bytes(struct ps_capture *capture, struct file_record *record, int fd, uint64_t offset,
-				uint64_t len)
+/* Feed what can be read of the file, piece by piece. */
+static void feed_file_bytes(struct ps_capture *capture, struct file_feed *feed, int fd, uint64_t offset)
 {
-	uint64_t done = 0;
+	size_t room;
 
-	while (done < len) {
-		size_t want = len - done < FILE_PIECE_BYTES ? (size_t)(len - done) : FILE_PIECE_BYTES;
-		ssize_t got = pread(fd, record->data, want, (off_t)(offset + done));
+	while ((room = file_feed_room(feed)) > 0) {
+		ssize_t got = pread(fd, feed->record.data, room, (off_t)(offset + feed->done));
 
 		if (got <= 0)
 			break;
-		record->event.len = record->event.captured_len = (uint32_t)got;
-		engine_record(capture->engine, record, sizeof(record->event) + (size_t)got);
-		record->event.pos += (uint64_t)got;
-		done += (uint64_t)got;
+		if (capture->recorder)
+			recorder_file_data(capture->recorder, feed->record.data, (size_t)got);
+		file_feed_piece(feed, capture->engine, (size_t)got);
 	}
-	return done;
 }
 
 /*
@@ -161,30 +182,19 @@ static uint64_t feed_file_bytes(struct ps_capture *capture, struct file_record *
  */
 static void on_file(struct ps_capture *capture, const struct ps_event *event, const struct ps_file_ref *ref)
 {
-	/* One byte more than is kept, so that a body of that size and a longer one are told apart. */
-	uint64_t wanted = event->len <= capture->body_bytes_max ? event->len : capture->body_bytes_max + 1;
 	int fd = file_body_open(event, ref, capture->clock_offset_ns);
-	struct file_record record = {.event = *event};
-	uint64_t done = 0;
+	struct file_feed feed;
 
-	record.event.type = PS_EVENT_DATA;
+	if (capture->recorder)
+		recorder_file(capture->recorder, event);
+	file_feed_begin(&feed, event, capture->watch ? FILE_SCANNED_MAX : capture->body_bytes_max);
 	if (fd >= 0) {
-		record.event.flags |= PS_EVENT_FROM_FILE | PS_EVENT_UNNEEDED;
-		done = feed_file_bytes(capture, &record, fd, ref->offset, wanted);
+		feed_file_bytes(capture, &feed, fd, ref->offset);
 		close(fd);
 	}
-	capture->files.file_calls += done > 0;
-	capture->files.file_bytes += done;
-	if (done == event->len)
-		return;
-	if (done < wanted) {
-		record.event.flags = event->flags;
-		capture->files.file_lost_calls++;
-		capture->files.file_lost_bytes += event->len - done;
-	}
-	record.event.len = (uint32_t)(event->len - done);
-	record.event.captured_len = 0;
-	engine_record(capture->engine, &record, sizeof(record.event));
+	if (capture->recorder)
+		recorder_file_end(capture->recorder);
+	file_feed_end(&feed, capture->engine, &capture->own);
 }
 
 /* --- reading ------------------------------------------------------------ */
@@ -195,6 +205,32 @@ static bool is_file_record(const void *record, size_t len)
 
 	return len >= sizeof(*event) + sizeof(struct ps_file_ref) && event->type == PS_EVENT_FILE &&
 	       event->captured_len == sizeof(struct ps_file_ref);
+}
+
+static bool look_up_end(const void *source, const struct conn *conn, struct conn_end *end)
+{
+	const struct ps_capture *capture = source;
+	struct ps_conn value;
+
+	*end = (struct conn_end){.closed = false};
+	if (!look_up_conn(capture, conn, &value))
+		return false;
+	/* Of what is not HTTP, or may yet turn out to be, calls are left out on purpose. */
+	if (value.verdict == PS_VERDICT_HTTP) {
+		end->pos[PS_IN] = value.pos[PS_IN];
+		end->pos[PS_OUT] = value.pos[PS_OUT];
+	}
+	end->closed = value.closed;
+	if (capture->recorder)
+		recorder_lookup(capture->recorder, conn, end);
+	return true;
+}
+
+/* The records of how its connections ended may have been lost. */
+static void before_exit(struct ps_capture *capture, const struct ps_event *event, size_t len)
+{
+	if (len >= sizeof(*event) && event->type == PS_EVENT_EXIT)
+		engine_settle_process(capture->engine, event->process.tgid, look_up_end, capture);
 }
 
 /* Feed the next record. Returns its size, 0 when the ring is empty. */
@@ -209,6 +245,9 @@ static size_t read_record(struct ps_capture *capture)
 	if (is_file_record(record, len)) {
 		on_file(capture, record, (const struct ps_file_ref *)((const struct ps_event *)record + 1));
 	} else {
+		before_exit(capture, record, len);
+		if (capture->recorder)
+			recorder_record(capture->recorder, record, len);
 		stop = engine_record(capture->engine, record, len);
 		if (stop)
 			ignore_in_kernel(capture, stop);
@@ -219,59 +258,165 @@ static size_t read_record(struct ps_capture *capture)
 	return capture->ring.record_size;
 }
 
+/* The ring is empty: waits may have to end. */
+static void tick(struct ps_capture *capture)
+{
+	uint64_t now_ns;
+
+	if (!engine_waiting(capture->engine) && !engine_has_open(capture->engine))
+		return;
+	now_ns = clock_ns(CLOCK_MONOTONIC);
+	if (capture->recorder)
+		recorder_tick(capture->recorder, now_ns);
+	engine_tick(capture->engine, now_ns);
+}
+
+static const struct ps_item *next_item(struct ps_capture *capture)
+{
+	const struct ps_item *item = engine_next(capture->engine);
+
+	capture->items += item != NULL;
+	return item;
+}
+
 /* Records of one ring's size at most, so that the caller gets a turn when much flows and little of it ends. */
-const struct ps_exchange *ps_capture_next(struct ps_capture *capture)
+const struct ps_item *ps_capture_next(struct ps_capture *capture)
 {
 	size_t size = 1;
 
+	if (capture->replay)
+		return replay_next(capture->replay, &capture->own);
 	for (size_t done = 0; done < capture->ring.size && size > 0; done += size) {
-		const struct ps_exchange *exchange = engine_next(capture->engine);
+		const struct ps_item *item = next_item(capture);
 
-		if (exchange)
-			return exchange;
+		if (item)
+			return item;
 		size = capture->finished ? 0 : read_record(capture);
 	}
-	if (size == 0 && engine_waiting(capture->engine))
-		engine_tick(capture->engine, clock_ns(CLOCK_MONOTONIC));
-	return engine_next(capture->engine);
+	if (size == 0)
+		tick(capture);
+	return next_item(capture);
 }
 
-static bool look_up_end(const void *source, const struct conn *conn, struct conn_end *end)
+void ps_capture_limit_bodies(struct ps_capture *capture, uint64_t body_bytes_max)
 {
-	struct ps_conn value;
-
-	*end = (struct conn_end){.closed = false};
-	if (!look_up_conn(source, conn, &value))
-		return false;
-	/* Of what is not HTTP, or may yet turn out to be, calls are left out on purpose. */
-	if (value.verdict == PS_VERDICT_HTTP) {
-		end->pos[PS_IN] = value.pos[PS_IN];
-		end->pos[PS_OUT] = value.pos[PS_OUT];
-	}
-	end->closed = value.closed;
-	return true;
+	capture->skip_bytes_min = body_bytes_max == 0 ? SKIP_BYTES_SPARING : SKIP_BYTES_MIN;
+	capture->body_bytes_max = body_bytes_max;
+	if (capture->recorder)
+		recorder_limit_bodies(capture->recorder, capture->items, body_bytes_max);
+	engine_limit_bodies(capture->engine, body_bytes_max);
 }
 
 void ps_capture_settle(struct ps_capture *capture)
 {
+	if (capture->replay)
+		return;
 	engine_settle(capture->engine, look_up_end, capture);
+	if (capture->recorder)
+		recorder_settle(capture->recorder, capture->items);
 }
 
 void ps_capture_finish(struct ps_capture *capture)
 {
-	ps_capture_settle(capture);
+	if (capture->replay) {
+		replay_finish(capture->replay);
+		return;
+	}
+	engine_settle(capture->engine, look_up_end, capture);
+	if (capture->recorder)
+		recorder_finish(capture->recorder, capture->items);
 	capture->finished = true;
 	engine_finish(capture->engine);
+}
+
+/* The next record of the ring that keeps to the event contract. */
+static const struct ps_event *next_event(struct ps_capture *capture)
+{
+	const struct ps_event *event;
+	size_t len;
+
+	if (capture->handed_out)
+		ring_advance(&capture->ring);
+	capture->handed_out = false;
+	while ((event = ring_peek(&capture->ring, &len)) != NULL) {
+		if (capture->recorder)
+			recorder_record(capture->recorder, event, len);
+		if (engine_is_well_formed(event, len))
+			break;
+		capture->own.malformed++;
+		ring_advance(&capture->ring);
+	}
+	capture->handed_out = event != NULL;
+	capture->items += event != NULL;
+	return event;
+}
+
+const struct ps_event *ps_capture_next_event(struct ps_capture *capture)
+{
+	const struct ps_event *event =
+	    capture->replay ? replay_next_event(capture->replay, &capture->own) : next_event(capture);
+
+	if (!event)
+		return NULL;
+	capture->own.records++;
+	if (event->type == PS_EVENT_DATA) {
+		capture->own.data_bytes += event->len;
+		capture->own.captured_bytes += event->captured_len;
+		capture->own.raw_bytes += event->len;
+	}
+	return event;
+}
+
+/* --- beside items ------------------------------------------------------- */
+
+void ps_capture_before_item(struct ps_capture *capture, const struct ps_item *item)
+{
+	if (capture->notes)
+		recorder_before_item(capture->notes, item);
+}
+
+void ps_capture_record_item(struct ps_capture *capture, const struct ps_item *item)
+{
+	if (capture->notes)
+		recorder_item(capture->notes, item);
+}
+
+void ps_capture_record_note(struct ps_capture *capture, bool is_report, struct ps_slice key, struct ps_slice value)
+{
+	if (capture->notes)
+		recorder_note(capture->notes, is_report, capture->items, key, value);
+}
+
+const struct ps_note *ps_capture_note(struct ps_capture *capture)
+{
+	return capture->replay ? replay_note(capture->replay) : NULL;
+}
+
+const char *ps_capture_executable(const struct ps_capture *capture, uint32_t tgid)
+{
+	if (capture->replay)
+		return replay_executable(capture->replay, tgid);
+	return capture->notes ? executables_get(recorder_executables(capture->notes), tgid) : NULL;
+}
+
+uint64_t ps_capture_replayed_ns(const struct ps_capture *capture)
+{
+	return capture->replay ? replay_now_ns(capture->replay) : 0;
 }
 
 struct ps_capture_stats ps_capture_stats(const struct ps_capture *capture)
 {
 	struct ps_capture_stats stats = engine_stats(capture->engine);
 
-	stats.file_calls = capture->files.file_calls;
-	stats.file_bytes = capture->files.file_bytes;
-	stats.file_lost_calls = capture->files.file_lost_calls;
-	stats.file_lost_bytes = capture->files.file_lost_bytes;
+	stats.records += capture->own.records;
+	stats.data_bytes += capture->own.data_bytes;
+	stats.captured_bytes += capture->own.captured_bytes;
+	stats.malformed += capture->own.malformed;
+	stats.raw_bytes = capture->own.raw_bytes;
+	stats.file_calls = capture->own.file_calls;
+	stats.file_bytes = capture->own.file_bytes;
+	stats.file_lost_calls = capture->own.file_lost_calls;
+	stats.file_lost_bytes = capture->own.file_lost_bytes;
 	return stats;
 }
 
@@ -279,6 +424,8 @@ bool ps_capture_pending(struct ps_capture *capture)
 {
 	size_t len;
 
+	if (capture->replay)
+		return replay_is_pending(capture->replay);
 	return !capture->finished && ring_peek(&capture->ring, &len) != NULL;
 }
 

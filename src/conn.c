@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conn.h"
 
+#include "tls_hello.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,17 +14,39 @@ struct segment {
 	uint8_t data[];    /* event.captured_len */
 };
 
-bool conn_init(struct conn *conn, const struct ps_event *event, const struct http1_limits *limits)
+/* Whose addresses the connection has: of a TLS session that may become known later, and change. */
+static void bind_socket(struct conn *conn, const struct ps_event *event)
+{
+	conn->socket_id = event->socket_id;
+	conn->resolved = event->resolved;
+	conn->local = event->local;
+	conn->remote = event->remote;
+	if (event->type != PS_EVENT_CLOSE && event->type != PS_EVENT_END)
+		conn->fd = event->fd;
+}
+
+/*
+ * Whether a jump in positions means bytes that no record told of: TCP's counters, and what the probes have counted of
+ * a TLS session. Of AF_UNIX the probes begin to count anywhere.
+ */
+static bool has_exact_pos(const struct ps_event *event)
+{
+	return (event->flags & PS_EVENT_KERNEL_POS) || event->library;
+}
+
+bool conn_init(struct conn *conn, const struct ps_event *event, const struct http_limits *limits)
 {
 	*conn = (struct conn){
 	    .id = event->conn_id,
 	    .sock = event->sock,
-	    .local = event->local,
-	    .remote = event->remote,
+	    .fd = event->fd,
+	    .library = event->library,
 	    .kernel_pos = event->flags & PS_EVENT_KERNEL_POS,
+	    .has_exact_pos = has_exact_pos(event),
 	    .midstream = event->flags & PS_EVENT_MIDSTREAM,
-	    .http = http1_conn_new(limits, event->flags & PS_EVENT_MIDSTREAM),
+	    .http = http_conn_new(limits, event->flags & PS_EVENT_MIDSTREAM),
 	};
+	bind_socket(conn, event);
 	return conn->http != NULL;
 }
 
@@ -36,7 +60,8 @@ void conn_fini(struct conn *conn)
 			free(segment);
 		}
 	}
-	http1_conn_free(conn->http);
+	http_conn_free(conn->http);
+	tls_hello_free(conn->hello);
 	free(conn->unix_path);
 }
 
@@ -60,28 +85,31 @@ static void set_unix_path(struct conn *conn, const uint8_t *payload, size_t len)
 
 static bool is_http(const struct conn *conn)
 {
-	return http1_conn_mode(conn->http) == HTTP1_CONN_HTTP;
+	return http_conn_mode(conn->http) == HTTP_MODE_HTTP;
 }
 
-static struct http1_context context_of(const struct ps_event *event)
+static struct http_context context_of(const struct ps_event *event)
 {
-	return (struct http1_context){.ts_ns = event->ts_ns,
-				      .process = &event->process,
-				      .from_file = event->flags & PS_EVENT_FROM_FILE,
-				      .unneeded = event->flags & PS_EVENT_UNNEEDED};
+	return (struct http_context){.ts_ns = event->ts_ns,
+				     .begin_ns = event->elapsed_ns > 0 && event->elapsed_ns < event->ts_ns
+						     ? event->ts_ns - event->elapsed_ns
+						     : 0,
+				     .process = &event->process,
+				     .from_file = event->flags & PS_EVENT_FROM_FILE,
+				     .unneeded = event->flags & PS_EVENT_UNNEEDED};
 }
 
 static void feed_gap(struct conn *conn, const struct ps_event *event, uint64_t len, struct ps_capture_stats *stats)
 {
-	struct http1_context ctx = context_of(event);
+	struct http_context ctx = context_of(event);
 
-	ctx.unneeded = ctx.unneeded && len <= http1_conn_unneeded(conn->http, event->direction);
+	ctx.unneeded = ctx.unneeded && len <= http_conn_unneeded(conn->http, event->direction);
 	if (!ctx.unneeded) {
 		stats->gaps++;
 		stats->gap_bytes += len;
 	}
 	conn->directions[event->direction].next += len;
-	http1_conn_gap(conn->http, event->direction, &ctx, len);
+	http_conn_gap(conn->http, event->direction, &ctx, len);
 }
 
 /* Bytes before the record are missing. Of a connection that is not HTTP the kernel stopped to report them. */
@@ -108,8 +136,8 @@ static void start_direction(struct direction *direction, const struct ps_event *
 	if (direction->started)
 		return;
 	direction->started = true;
-	/* A connection that TCP says is new begins at 0; of others only what follows is known. */
-	if ((event->flags & PS_EVENT_MIDSTREAM) || !(event->flags & PS_EVENT_KERNEL_POS))
+	/* What was seen from its beginning begins at 0; of others only what follows is known. */
+	if ((event->flags & PS_EVENT_MIDSTREAM) || !has_exact_pos(event))
 		direction->next = event->pos;
 }
 
@@ -137,19 +165,19 @@ static uint32_t feed(struct conn *conn, const struct ps_event *event, const uint
 		     struct ps_capture_stats *stats)
 {
 	struct direction *direction = &conn->directions[event->direction];
-	struct http1_context ctx = context_of(event);
+	struct http_context ctx = context_of(event);
 	uint64_t end = event->pos + event->len;
 
 	start_direction(direction, event);
 	feed_hole(conn, event, stats);
 	if (event->type == PS_EVENT_END) {
-		http1_conn_end(conn->http, event->direction, &ctx);
+		http_conn_end(conn->http, event->direction, &ctx);
 		return 0;
 	}
 	taken = skip_overlap(direction, event, taken, stats);
 	if (taken < event->captured_len) {
-		uint32_t got = (uint32_t)http1_conn_data(conn->http, event->direction, &ctx, payload + taken,
-							 event->captured_len - taken);
+		uint32_t got = (uint32_t)http_conn_data(conn->http, event->direction, &ctx, payload + taken,
+							event->captured_len - taken);
 
 		direction->next += got;
 		taken += got;
@@ -165,34 +193,56 @@ static uint32_t feed(struct conn *conn, const struct ps_event *event, const uint
 
 /* --- waiting ------------------------------------------------------------ */
 
-/* Whether what was received has to wait for what had been sent by then. */
-static bool waits_for_sent(const struct conn *conn, const struct ps_event *event, bool from_start)
+/* How far the other direction of a record is known to be, or need not be waited for. */
+static uint64_t known_of_other(const struct conn *conn, const struct ps_event *event)
 {
-	const struct direction *out = &conn->directions[PS_OUT];
-	uint64_t known = out->next > conn->waived_out ? out->next : conn->waived_out;
+	int other = !event->direction;
+	uint64_t next = conn->directions[other].next, waived = conn->waived[other];
 
-	if (event->direction != PS_IN || !(event->flags & PS_EVENT_KERNEL_POS))
+	return next > waived ? next : waived;
+}
+
+/* Had more moved in the other direction by then than was fed? */
+static bool is_ahead(const struct conn *conn, const struct ps_event *event)
+{
+	bool from_start = has_exact_pos(event) && !(event->flags & PS_EVENT_MIDSTREAM);
+
+	if (!has_exact_pos(event) || (event->direction == PS_OUT && !event->library))
 		return false;
-	return (out->started || from_start) && event->other_pos > known + 1;
+	return (conn->directions[!event->direction].started || from_start) &&
+	       event->other_pos > known_of_other(conn, event) + 1;
+}
+
+/*
+ * Is the direction held up by nothing but the parser, which wants to see the other one first? It has taken the start
+ * line then: what it was not even given yet says nothing, and may be the answer to a request that was lost.
+ */
+static bool is_blocked(const struct conn *conn, int d)
+{
+	const struct segment *first = conn->directions[d].first;
+
+	return first && first->taken > 0 && first->event.pos <= conn->directions[d].next &&
+	       !is_ahead(conn, &first->event);
 }
 
 /*
  * Must the record wait? For bytes before it in its direction; and what was
  * received waits for what had been sent by then: a thread that reads a response
  * can be ahead of the one that still returns from sending the request. One byte
- * does not count, TCP's counters may include a FIN. Sent data need not wait:
- * its probe runs after the one of the call that it answers.
+ * does not count, TCP's counters may include a FIN. Sent data need not wait on
+ * a socket: its probe runs after the one of the call that it answers. Of a TLS
+ * session it does, as what it waits for in vain was lost.
  */
 static bool must_wait(const struct conn *conn, const struct ps_event *event)
 {
 	const struct direction *direction = &conn->directions[event->direction];
-	bool from_start = (event->flags & PS_EVENT_KERNEL_POS) && !(event->flags & PS_EVENT_MIDSTREAM);
+	bool from_start = has_exact_pos(event) && !(event->flags & PS_EVENT_MIDSTREAM);
 
 	if (!is_http(conn))
 		return false;
 	if ((direction->started || from_start) && event->pos > direction->next)
 		return true;
-	return waits_for_sent(conn, event, from_start);
+	return is_ahead(conn, event) && !is_blocked(conn, !event->direction);
 }
 
 /* Into the list by position; records at the same one stay in the order in which they came. */
@@ -284,18 +334,55 @@ static void release(struct conn *conn, struct ps_capture_stats *stats)
 	}
 }
 
-/* The first segment that has waited since since_ns; when both directions have one, that of the earlier call. */
+/*
+ * Has it waited long enough at since_ns? What no byte is missing before waits
+ * for the parser, which wants to see the other direction first: that is not lost
+ * but late. UINT64_MAX: nothing waits any longer.
+ */
+static bool is_due(const struct conn *conn, const struct segment *segment, uint64_t since_ns)
+{
+	uint64_t more_ns = CONN_BLOCKED_NS - CONN_HOLD_NS;
+
+	if (since_ns == UINT64_MAX || must_wait(conn, &segment->event))
+		return segment->since_ns <= since_ns;
+	return since_ns >= more_ns && segment->since_ns <= since_ns - more_ns;
+}
+
+/* The first segment that is due; when both directions have one, that of the earlier call. */
 static struct segment *first_due(const struct conn *conn, uint64_t since_ns)
 {
 	struct segment *in = conn->directions[PS_IN].first, *out = conn->directions[PS_OUT].first;
 
-	if (in && in->since_ns > since_ns)
+	if (in && !is_due(conn, in, since_ns))
 		in = NULL;
-	if (out && out->since_ns > since_ns)
+	if (out && !is_due(conn, out, since_ns))
 		out = NULL;
 	if (!in || !out)
 		return in ? in : out;
 	return in->event.ts_ns <= out->event.ts_ns ? in : out;
+}
+
+/*
+ * What moved unseen in the other direction would otherwise be waited for again with every record to come. Of a TLS
+ * session it is a gap: messages that may have been in it would else be paired with others.
+ */
+static void waive_other(struct conn *conn, const struct ps_event *event, struct ps_capture_stats *stats)
+{
+	struct direction *other = &conn->directions[!event->direction];
+	struct ps_event hole = *event;
+	uint64_t end = event->other_pos;
+
+	if (!has_exact_pos(event) || end <= known_of_other(conn, event))
+		return;
+	conn->waived[!event->direction] = end;
+	if (other->first && other->first->event.pos < end)
+		end = other->first->event.pos;
+	if (!event->library || (event->flags & PS_EVENT_MIDSTREAM) || !is_http(conn) || end <= other->next)
+		return;
+	hole.direction = !event->direction;
+	hole.flags &= (uint16_t) ~(PS_EVENT_FROM_FILE | PS_EVENT_UNNEEDED);
+	other->started = true;
+	feed_gap(conn, &hole, end - other->next, stats);
 }
 
 void conn_force(struct conn *conn, uint64_t since_ns, struct ps_capture_stats *stats)
@@ -304,13 +391,13 @@ void conn_force(struct conn *conn, uint64_t since_ns, struct ps_capture_stats *s
 
 	while ((segment = first_due(conn, since_ns)) != NULL) {
 		const struct ps_event *event = &segment->event;
+		bool by_parser = !must_wait(conn, event);
 
 		stats->forced++;
-		/* What was sent unseen would otherwise be waited for again with every record to come. */
-		if (event->direction == PS_IN && event->other_pos > conn->waived_out)
-			conn->waived_out = event->other_pos;
-		if (release_first(conn, event->direction, stats) != RELEASE_WHOLE)
-			http1_conn_unblock(conn->http);
+		waive_other(conn, event, stats);
+		if (release_first(conn, event->direction, stats) != RELEASE_WHOLE &&
+		    (by_parser || since_ns == UINT64_MAX))
+			http_conn_unblock(conn->http, conn->has_exact_pos);
 		release(conn, stats);
 	}
 }
@@ -329,7 +416,7 @@ static void feed_without_waiting(struct conn *conn, const struct ps_event *event
 	conn_force(conn, UINT64_MAX, stats);
 	stats->forced++;
 	while ((taken = feed(conn, event, payload, taken, stats)) < event->captured_len)
-		http1_conn_unblock(conn->http);
+		http_conn_unblock(conn->http, conn->has_exact_pos);
 }
 
 static void on_stream_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
@@ -354,6 +441,16 @@ static void on_close_event(struct conn *conn, const struct ps_event *event)
 	conn->close_pos[PS_OUT] = known ? event->other_pos : 0;
 }
 
+/* When memory is short, nothing is known of the handshake. */
+static void on_hello_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload)
+{
+	conn->last_tgid = event->process.tgid;
+	if (!conn->hello)
+		conn->hello = tls_hello_new();
+	if (conn->hello && !tls_hello_is_done(conn->hello))
+		tls_hello_data(conn->hello, event->direction, payload, event->captured_len);
+}
+
 void conn_set_end(struct conn *conn, const struct conn_end *end, uint64_t now_ns)
 {
 	conn->closing = conn->closing || end->closed;
@@ -365,6 +462,8 @@ void conn_set_end(struct conn *conn, const struct conn_end *end, uint64_t now_ns
 void conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *payload, uint64_t now_ns,
 		struct ps_capture_stats *stats)
 {
+	if (conn->library && event->socket_id)
+		bind_socket(conn, event);
 	switch (event->type) {
 	case PS_EVENT_PATH:
 		conn->last_tgid = event->process.tgid;
@@ -372,6 +471,13 @@ void conn_event(struct conn *conn, const struct ps_event *event, const uint8_t *
 		break;
 	case PS_EVENT_CLOSE:
 		on_close_event(conn, event);
+		break;
+	case PS_EVENT_HELLO:
+		on_hello_event(conn, event, payload);
+		break;
+	case PS_EVENT_HANDSHAKE:
+		conn->last_tgid = event->process.tgid;
+		conn->handshake_ns = event->elapsed_ns;
 		break;
 	case PS_EVENT_DATA:
 	case PS_EVENT_END:
@@ -404,20 +510,20 @@ static void gap_before_close(struct conn *conn, int d, struct ps_capture_stats *
 
 void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stats)
 {
-	struct http1_context ctx = {.ts_ns = conn->close_ts_ns};
+	struct http_context ctx = {.ts_ns = conn->close_ts_ns};
 
 	conn_force(conn, UINT64_MAX, stats);
 	gap_before_close(conn, PS_IN, stats);
 	gap_before_close(conn, PS_OUT, stats);
 	/* TCP tells the end of what is sent by itself; for AF_UNIX it is the close. */
 	if (conn->closing && !conn->kernel_pos)
-		http1_conn_end(conn->http, PS_OUT, &ctx);
-	http1_conn_finish(conn->http, flag);
+		http_conn_end(conn->http, PS_OUT, &ctx);
+	http_conn_finish(conn->http, flag);
 }
 
 void conn_add_stats(const struct conn *conn, struct ps_capture_stats *stats)
 {
-	struct http1_conn_stats http = http1_conn_stats(conn->http);
+	struct http_stats http = http_conn_stats(conn->http);
 
 	stats->message_bytes += http.message_bytes;
 	stats->tunnel_bytes += http.tunnel_bytes;

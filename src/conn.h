@@ -14,11 +14,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "http1_conn.h"
+#include "http_conn.h"
 #include "plainsight.h"
 
 /* How long a record waits for what should come before it. */
 #define CONN_HOLD_NS (100 * 1000000ULL)
+
+/* How long it waits when no byte is missing before it, but the parser wants to see the other direction first. */
+#define CONN_BLOCKED_NS (1000 * 1000000ULL)
 
 struct segment; /* a record that waits */
 
@@ -32,29 +35,37 @@ struct direction {
 struct conn {
 	uint64_t id;
 	uint64_t sock;
-	struct http1_conn *http;
+	struct http_conn *http;
 	struct direction directions[2];
 	struct ps_endpoint local;
 	struct ps_endpoint remote;
-	char *unix_path; /* or NULL */
+	uint64_t socket_id; /* see struct ps_event, as the next three */
+	uint32_t fd;
+	uint16_t library;
+	uint8_t resolved;
+	struct tls_hello *hello; /* TLS: NULL when nothing of the handshake was seen */
+	uint64_t handshake_ns;   /* TLS: 0 when it was not seen */
+	char *unix_path;         /* or NULL */
 	size_t unix_path_len;
 	uint64_t held_bytes;   /* memory of the records that wait */
-	uint64_t waived_out;   /* received data need not wait for sent data before this position any more */
+	uint64_t waived[2];    /* the other direction need not wait for data before this position any more */
 	uint64_t close_pos[2]; /* ends of in and out; 0: not known */
 	uint64_t close_ts_ns;
 	uint64_t skip_until[2]; /* what the kernel was told not to copy, see struct ps_skip */
 	uint32_t last_tgid;
 	bool closing; /* nothing will come but what waits */
 	bool kernel_pos;
+	bool has_exact_pos; /* a jump in positions means bytes that no record told of, and no jump that none are missing
+			     */
 	bool midstream;
 };
 
 /* A connection that begins with this record. Returns false when memory is short; else undo with conn_fini(). */
-bool conn_init(struct conn *conn, const struct ps_event *event, const struct http1_limits *limits);
+bool conn_init(struct conn *conn, const struct ps_event *event, const struct http_limits *limits);
 void conn_fini(struct conn *conn);
 
 /*
- * One record of the connection: PS_EVENT_DATA, _END, _CLOSE or _PATH.
+ * One record of the connection: PS_EVENT_DATA, _END, _CLOSE, _PATH or _BIND.
  * payload has event->captured_len bytes and is not kept. now_ns: engine time.
  * Counters go to stats. When memory is short, waits end early.
  */
@@ -73,10 +84,14 @@ void conn_set_end(struct conn *conn, const struct conn_end *end, uint64_t now_ns
 /* Whether records wait. */
 bool conn_is_waiting(const struct conn *conn);
 
-/* End the waits that began at since_ns of engine time or earlier: what is missing becomes a gap. */
+/*
+ * End the waits that began at since_ns of engine time or earlier, those that
+ * CONN_BLOCKED_NS is for when they began so much earlier: what is missing becomes
+ * a gap. UINT64_MAX: all.
+ */
 void conn_force(struct conn *conn, uint64_t since_ns, struct ps_capture_stats *stats);
 
-/* Nothing more will come; flag as in http1_conn_finish(). */
+/* Nothing more will come; flag as in http_conn_finish(). */
 void conn_finish(struct conn *conn, uint32_t flag, struct ps_capture_stats *stats);
 
 /* Add what became of the bytes that the parser has had so far. */

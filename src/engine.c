@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine.h"
+#include "tls_hello.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,10 @@
 
 enum { OWNER_BUCKETS = 1024 };
 
+/* An exchange that goes on so long after the head of its response is handed out as started: short ones stay one item.
+ */
+#define OPEN_NS 1000000000ULL
+
 /* A connection with its places in the engine's lists. */
 struct entry {
 	struct conn conn;                      /* conn.sock is the key */
@@ -20,18 +25,22 @@ struct entry {
 	struct entry *ready_prev, *ready_next; /* may have finished exchanges */
 	struct entry *held_prev, *held_next;   /* records wait, looked at longest ago first */
 	struct entry *owner_prev, *owner_next; /* ends with its process */
+	struct entry *open_prev, *open_next;   /* has a response that goes on, looked at longest ago first */
+	uint64_t open_at_ns;                   /* engine time at which it was looked at */
 	uint64_t looked_at_ns;                 /* engine time at which waiting began or was looked at last */
 	uint32_t owner_tgid;
-	bool ready, held, owned, finished;
+	bool ready, held, owned, open, finished;
 	UT_hash_handle hh;
 };
 
 struct engine {
 	struct engine_options options;
-	struct entry *by_sock, *all, *ready, *held;
+	struct entry *by_sock, *all, *ready, *held, *open;
 	struct entry *owned[OWNER_BUCKETS];
 	uint64_t now_ns; /* engine time: of the latest record, or as told by engine_tick() */
 	uint64_t held_bytes;
+	uint64_t last_id; /* of an exchange */
+	struct ps_item item;
 	struct ps_capture_stats stats;
 };
 
@@ -72,6 +81,23 @@ static void set_held(struct engine *engine, struct entry *entry)
 	}
 }
 
+static void clear_open(struct engine *engine, struct entry *entry)
+{
+	if (entry->open)
+		DL_DELETE2(engine->open, entry, open_prev, open_next);
+	entry->open = false;
+}
+
+/* Look at the connection OPEN_NS after the response that goes on began, not each time that something comes of it. */
+static void set_open(struct engine *engine, struct entry *entry)
+{
+	if (entry->open || entry->finished || http_conn_start(entry->conn.http, 0) == 0)
+		return;
+	entry->open = true;
+	entry->open_at_ns = engine->now_ns;
+	DL_APPEND2(engine->open, entry, open_prev, open_next);
+}
+
 static struct entry **owner_bucket(struct engine *engine, uint32_t tgid)
 {
 	return &engine->owned[tgid % OWNER_BUCKETS];
@@ -110,6 +136,7 @@ static void finish_entry(struct engine *engine, struct entry *entry, uint32_t fl
 	conn_add_stats(&entry->conn, &engine->stats);
 	set_held(engine, entry);
 	clear_owner(engine, entry);
+	clear_open(engine, entry);
 	HASH_DEL(engine->by_sock, entry);
 	DL_DELETE(engine->all, entry);
 	engine->stats.conns--;
@@ -158,7 +185,7 @@ static struct entry *add(struct engine *engine, const struct ps_event *event)
 
 	if (!entry)
 		return NULL;
-	if (!conn_init(&entry->conn, event, &engine->options.http1)) {
+	if (!conn_init(&entry->conn, event, &engine->options.http)) {
 		free(entry);
 		return NULL;
 	}
@@ -228,6 +255,19 @@ static void end_waits(struct engine *engine)
 	}
 }
 
+/* What has been open for long enough is handed out as started. The list is in the order of open_at_ns. */
+static void start_open(struct engine *engine)
+{
+	struct entry *entry;
+
+	while ((entry = engine->open) != NULL && engine->now_ns >= entry->open_at_ns + OPEN_NS) {
+		clear_open(engine, entry);
+		http_conn_start(entry->conn.http, engine->now_ns - OPEN_NS);
+		set_ready(engine, entry);
+		set_open(engine, entry);
+	}
+}
+
 /* The connection of the record; NULL when there is none and none begins with it, or memory is short. */
 static struct entry *entry_of(struct engine *engine, const struct ps_event *event)
 {
@@ -235,7 +275,8 @@ static struct entry *entry_of(struct engine *engine, const struct ps_event *even
 
 	if (!entry) {
 		/* What ends a connection that is not known, or was given up, ends nothing. */
-		bool begins = event->type == PS_EVENT_DATA || event->type == PS_EVENT_PATH;
+		bool begins = event->type == PS_EVENT_DATA || event->type == PS_EVENT_PATH ||
+			      event->type == PS_EVENT_HELLO || event->type == PS_EVENT_HANDSHAKE;
 
 		return begins ? add(engine, event) : NULL;
 	}
@@ -263,26 +304,34 @@ static const struct conn *on_conn_event(struct engine *engine, const struct ps_e
 	set_held(engine, entry);
 	set_owner(engine, entry);
 	set_ready(engine, entry);
+	set_open(engine, entry);
 	if (conn_is_done(conn))
 		finish_entry(engine, entry, PS_MESSAGE_ABORTED);
-	return !entry->finished && http1_conn_mode(conn->http) != HTTP1_CONN_HTTP ? conn : NULL;
+	return !entry->finished && http_conn_mode(conn->http) != HTTP_MODE_HTTP ? conn : NULL;
 }
 
-/* The probes are ours, but they can be edited: never trust a length. */
-static bool is_well_formed(const struct ps_event *event, size_t payload_size)
+bool engine_is_well_formed(const void *record, size_t size)
 {
-	if (event->captured_len > payload_size || event->direction > PS_OUT)
+	const struct ps_event *event = record;
+
+	if (size < sizeof(*event) || event->captured_len > size - sizeof(*event))
+		return false;
+	if (event->direction > PS_OUT)
 		return false;
 	if (event->pos > INT64_MAX || event->other_pos > INT64_MAX) /* sums of it must not wrap */
 		return false;
 	switch (event->type) {
 	case PS_EVENT_DATA:
+	case PS_EVENT_HELLO:
 		return event->captured_len <= event->len;
 	case PS_EVENT_PATH:
 		return event->captured_len <= PS_UNIX_PATH_LEN;
-	case PS_EVENT_END:
+	case PS_EVENT_END: /* waits in the place of bytes, and stands for none */
+		return event->captured_len == 0 && event->len == 0;
 	case PS_EVENT_CLOSE:
 	case PS_EVENT_EXIT:
+	case PS_EVENT_BIND:
+	case PS_EVENT_HANDSHAKE:
 		return event->captured_len == 0;
 	}
 	return false;
@@ -294,7 +343,7 @@ const struct conn *engine_record(struct engine *engine, const void *record, size
 	const struct conn *stop = NULL;
 
 	engine->stats.records++;
-	if (size < sizeof(*event) || !is_well_formed(event, size - sizeof(*event))) {
+	if (!engine_is_well_formed(record, size)) {
 		engine->stats.malformed++;
 		return NULL;
 	}
@@ -310,6 +359,7 @@ const struct conn *engine_record(struct engine *engine, const void *record, size
 		stop = on_conn_event(engine, event, (const uint8_t *)(event + 1));
 	if (engine->held)
 		end_waits(engine);
+	start_open(engine);
 	return stop;
 }
 
@@ -326,6 +376,7 @@ void engine_tick(struct engine *engine, uint64_t now_ns)
 	if (now_ns > engine->now_ns)
 		engine->now_ns = now_ns;
 	end_waits(engine);
+	start_open(engine);
 }
 
 void engine_settle(struct engine *engine, engine_lookup lookup, const void *source)
@@ -340,6 +391,29 @@ void engine_settle(struct engine *engine, engine_lookup lookup, const void *sour
 		conn_set_end(&entry->conn, &end, engine->now_ns);
 		if (conn_is_done(&entry->conn))
 			finish_entry(engine, entry, PS_MESSAGE_ABORTED);
+	}
+}
+
+void engine_limit_bodies(struct engine *engine, size_t body_bytes_max)
+{
+	struct entry *entry;
+
+	engine->options.http.body_bytes_max = body_bytes_max;
+	DL_FOREACH(engine->all, entry)
+	{
+		http_conn_limit_bodies(entry->conn.http, body_bytes_max);
+	}
+}
+
+void engine_settle_process(struct engine *engine, uint32_t tgid, engine_lookup lookup, const void *source)
+{
+	struct entry *entry;
+	struct conn_end end;
+
+	DL_FOREACH2(*owner_bucket(engine, tgid), entry, owner_next)
+	{
+		if (entry->owner_tgid == tgid && lookup(source, &entry->conn, &end))
+			conn_set_end(&entry->conn, &end, engine->now_ns);
 	}
 }
 
@@ -364,24 +438,46 @@ static void pop_ready(struct engine *engine)
 		free_entry(entry);
 }
 
-const struct ps_exchange *engine_next(struct engine *engine)
+/* What the connection knows of an exchange on it. */
+static void complete(struct engine *engine, const struct conn *conn, struct ps_exchange *exchange)
+{
+	if (exchange->id == 0)
+		exchange->id = ++engine->last_id;
+	exchange->conn_id = conn->id;
+	exchange->local = conn->local;
+	exchange->remote = conn->remote;
+	exchange->socket_id = conn->socket_id;
+	exchange->fd = conn->fd;
+	exchange->library = conn->library;
+	exchange->resolved = conn->resolved;
+	exchange->tls = conn->hello ? tls_hello_info(conn->hello) : NULL;
+	exchange->handshake_ns = conn->handshake_ns;
+	exchange->unix_path.data = conn->unix_path;
+	exchange->unix_path.len = conn->unix_path_len;
+}
+
+const struct ps_item *engine_next(struct engine *engine)
 {
 	while (engine->ready) {
 		struct conn *conn = &engine->ready->conn;
-		struct ps_exchange *exchange = http1_conn_next(conn->http);
+		struct http_item item = http_conn_next(conn->http);
 
-		if (exchange) {
-			exchange->conn_id = conn->id;
-			exchange->local = conn->local;
-			exchange->remote = conn->remote;
-			exchange->unix_path.data = conn->unix_path;
-			exchange->unix_path.len = conn->unix_path_len;
-			engine->stats.exchanges++;
-			return exchange;
+		if (item.exchange) {
+			complete(engine, conn, item.exchange);
+			engine->stats.exchanges += item.kind == PS_ITEM_EXCHANGE;
+			engine->stats.messages += item.kind == PS_ITEM_MESSAGE;
+			engine->item =
+			    (struct ps_item){.kind = item.kind, .exchange = item.exchange, .message = item.message};
+			return &engine->item;
 		}
 		pop_ready(engine);
 	}
 	return NULL;
+}
+
+bool engine_has_open(const struct engine *engine)
+{
+	return engine->open != NULL;
 }
 
 bool engine_waiting(const struct engine *engine)
@@ -404,6 +500,6 @@ size_t engine_memory(const struct engine *engine)
 
 	for (const struct entry *entry = engine->all; entry; entry = entry->next)
 		bytes += sizeof(*entry) + entry->conn.held_bytes + entry->conn.unix_path_len +
-			 http1_conn_memory(entry->conn.http);
+			 http_conn_memory(entry->conn.http);
 	return bytes;
 }

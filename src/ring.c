@@ -32,6 +32,7 @@ int ring_open(struct ring *ring, int map_fd, size_t size)
 	ring->producer_pos = producer;
 	ring->data = (const uint8_t *)producer + page;
 	ring->size = size;
+	ring->pos = *ring->consumer_pos;
 	return 0;
 }
 
@@ -46,24 +47,49 @@ void ring_close(struct ring *ring)
 	memset(ring, 0, sizeof(*ring));
 }
 
+/* Share of the ring that may have been read without the kernel's knowing it. */
+enum { UNPUBLISHED_SHARE = 64 };
+
+/*
+ * Sequentially consistent: the look for further records that follows must not
+ * come first, or the kernel could have seen the old position, not woken the
+ * reader, and the record not been there yet.
+ */
+static void publish(struct ring *ring)
+{
+	__atomic_store_n(ring->consumer_pos, ring->pos, __ATOMIC_SEQ_CST);
+}
+
 void ring_advance(struct ring *ring)
 {
-	__atomic_store_n(ring->consumer_pos, *ring->consumer_pos + ring->record_size, __ATOMIC_RELEASE);
+	ring->pos += ring->record_size;
+	if (ring->pos - *ring->consumer_pos >= ring->size / UNPUBLISHED_SHARE)
+		publish(ring);
+}
+
+/* Header of the record at the position, NULL when it is not there or not complete yet. */
+static const uint32_t *next_header(const struct ring *ring, uint32_t *word)
+{
+	const uint32_t *header = (const uint32_t *)(ring->data + (ring->pos & (ring->size - 1)));
+
+	if (ring->pos >= __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE))
+		return NULL;
+	*word = __atomic_load_n(header, __ATOMIC_ACQUIRE);
+	return *word & BPF_RINGBUF_BUSY_BIT ? NULL : header;
 }
 
 const void *ring_peek(struct ring *ring, size_t *len)
 {
 	for (;;) {
-		unsigned long pos = *ring->consumer_pos;
-		const uint32_t *header;
 		uint32_t word;
+		const uint32_t *header = next_header(ring, &word);
 
-		if (pos >= __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE))
-			return NULL;
-		header = (const uint32_t *)(ring->data + (pos & (ring->size - 1)));
-		word = __atomic_load_n(header, __ATOMIC_ACQUIRE);
-		if (word & BPF_RINGBUF_BUSY_BIT) /* reserved, not submitted yet */
-			return NULL;
+		if (!header) {
+			if (ring->pos == *ring->consumer_pos)
+				return NULL;
+			publish(ring);
+			continue;
+		}
 		*len = word & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
 		ring->record_size = (*len + BPF_RINGBUF_HDR_SZ + 7) & ~(size_t)7;
 		if (!(word & BPF_RINGBUF_DISCARD_BIT))

@@ -11,6 +11,7 @@ struct ring {
 	const unsigned long *producer_pos;
 	const uint8_t *data; /* mapped twice in a row: a record is contiguous even where the ring wraps */
 	size_t size;         /* bytes, a power of two */
+	unsigned long pos;   /* up to which records have been read; *consumer_pos follows in larger steps */
 	size_t record_size;  /* of the record that ring_peek() gave last */
 };
 
@@ -24,7 +25,12 @@ void ring_close(struct ring *ring);
  */
 const void *ring_peek(struct ring *ring, size_t *len);
 
-/* Give the record of the last ring_peek() back to the kernel. */
+/*
+ * Be done with the record of the last ring_peek(). The kernel gets the room back
+ * with the next ring_peek() that gives NULL, or when it is much: the probes read
+ * that position at every record, from a cache line that each write takes away
+ * from them.
+ */
 void ring_advance(struct ring *ring);
 
 #endif
