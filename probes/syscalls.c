@@ -10,18 +10,24 @@
  * tracepoint was attached is seen as well.
  *
  * lua/plainsight/source.lua pastes the includes into one text (BCC rewrites the
- * main file only) and defines OFF_*, FILTER_*, RING_PAGES, SELF_TGID and,
- * to attach as kprobes, ATTACH_KPROBE.
+ * main file only). What depends on the kernel is defined by options: OFF_* and,
+ * to attach as kprobes, ATTACH_KPROBE. What depends on the run is in SETTINGS.
  */
 #include <uapi/linux/ptrace.h>
 #include "include/event.h"
 #include "include/kernel.h"
 #include "include/infer.h"
+#include "include/settings.h"
+#include "include/cgroup.h"
 #include "include/filter.h"
 #include "include/socket.h"
 #include "include/emit.h"
 #include "include/copy.h"
+#include "include/report.h"
 #include "include/sendfile.h"
+#include "include/tls_session.h"
+#include "include/tls_calls.h"
+#include "include/notice.h"
 #include "include/invisible.h"
 #include "include/lifecycle.h"
 
@@ -46,20 +52,12 @@ enum {
 
 enum { MESSAGE_OOB = 1, MESSAGE_PEEK = 2, MESSAGE_TRUNC = 0x20, MESSAGE_ERRQUEUE = 0x2000, SHUT_READ_ONLY = 0 };
 enum { MESSAGE_NOT_STREAM = MESSAGE_OOB | MESSAGE_PEEK | MESSAGE_ERRQUEUE };
-enum { SKIP_MIN = 4096 }; /* bytes of a call that are worth a look into `skips` */
-
-/* From sock to what of it need not be copied; user space writes it, the least recently used entry goes first. */
-BPF_TABLE("lru_hash", u64, struct ps_skip, skips, 4096);
-
-/* Entry 0 stays zero: the value that new entries of `conns` begin with (too large for the stack). */
-BPF_ARRAY(zero_conn, struct ps_conn, 1);
-
 /* --- connections -------------------------------------------------------- */
 
 /* The connection of a socket, made when it is new; NULL when the table has no room or the port is not asked for. */
 static __always_inline struct ps_conn *conn_of_socket(struct socket_ref *ref)
 {
-	u64 inode_number = read_pointer(ref->inode + OFF_INODE_INO);
+	u64 inode_number = READ_FIELD(u64, ref->inode, INODE, INO);
 	struct ps_conn *conn = conns.lookup(&ref->sock), *zero;
 	u32 first = 0;
 
@@ -72,10 +70,8 @@ static __always_inline struct ps_conn *conn_of_socket(struct socket_ref *ref)
 	if (!conn)
 		goto full;
 	conn_init(conn, ref, inode_number);
-#ifdef FILTER_PORTS
-	if (!port_matches(conn->local.port) && !port_matches(conn->remote.port))
+	if (has_filter(PS_FILTER_PORT) && !port_matches(conn->local.port) && !port_matches(conn->remote.port))
 		conn->verdict = PS_VERDICT_IGNORE;
-#endif
 	return conn;
 full:
 	count_loss(PS_LOSS_TABLE_FULL, 0);
@@ -125,55 +121,12 @@ static __always_inline struct ps_conn *locate(struct io_call *call, long ret)
 	return conn;
 }
 
-/* The bytes were never in a buffer of the process, or are not any more. */
-static __always_inline bool has_no_buffer(const struct io_call *call, const struct ps_conn *conn)
-{
-	return (call->flags & PS_EVENT_NO_BUFFER) ||
-	       ((call->flags & PS_EVENT_DISCARDED) && conn->local.family != PS_FAMILY_UNIX);
-}
-
-/* Whether the call lies wholly inside what user space has no use for. Only large calls are worth the look. */
-static __always_inline bool is_unneeded(const struct io_call *call, const struct ps_conn *conn, u64 len)
-{
-	u64 sock = call->sock;
-	struct ps_skip *skip = len >= SKIP_MIN ? skips.lookup(&sock) : 0;
-
-	return skip && skip->id == conn->id && call->pos + len <= skip->until[call->direction & 1];
-}
-
 /* ret bytes moved on call->fd. Returns which program has to go on. */
 static __always_inline enum continuation on_io(struct io_call *call, long ret)
 {
 	struct ps_conn *conn = locate(call, ret);
 
-	if (!conn)
-		return CONTINUE_NONE;
-	call->in_message = ret;
-	if (conn->verdict == PS_VERDICT_HTTP)
-		count_seen(ret);
-	if (has_no_buffer(call, conn)) {
-		if (conn->verdict != PS_VERDICT_HTTP)
-			return CONTINUE_NONE;
-		if (call->from_file && remember(call, conn))
-			return CONTINUE_FILE;
-		if (!call->from_file)
-			give_up(call, conn, PS_LOSS_NO_BUFFER, 0);
-		return CONTINUE_NONE;
-	}
-	if (conn->verdict == PS_VERDICT_UNDECIDED) {
-		if (remember(call, conn))
-			return CONTINUE_JUDGE;
-		count_seen(ret); /* remember() has reported it as lost */
-		return CONTINUE_NONE;
-	}
-	if (is_unneeded(call, conn, ret)) {
-		call->flags |= PS_EVENT_UNNEEDED;
-		emit_bare(call, conn, PS_EVENT_DATA, ret);
-		return CONTINUE_NONE;
-	}
-	if (copy_call(call, conn))
-		return CONTINUE_COPY;
-	return CONTINUE_NONE;
+	return conn ? report(call, conn, ret) : CONTINUE_NONE;
 }
 
 /*
@@ -212,11 +165,6 @@ int copy_messages(struct pt_regs *ctx)
 }
 
 /* --- system calls ------------------------------------------------------- */
-
-/* The part of struct pt_regs that holds a call's number and arguments, read in one go. */
-struct call_regs {
-	u64 r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
-};
 
 /* What the flags of a receiving call mean for the copy. Returns false when it moves nothing of the stream. */
 static __always_inline bool receive_flags(struct io_call *call, u64 flags)
@@ -311,6 +259,23 @@ static __always_inline void on_shutdown(struct io_call *call, const struct call_
 	on_direction_end(call, conn, &ref);
 }
 
+/* A call of x86-64 has returned. Returns which program has to go on. */
+static __always_inline enum continuation on_call(const struct call_regs *regs, long ret)
+{
+	struct io_call call = {};
+
+	if (captures(PS_CAPTURE_PLAIN) && regs->orig_ax == NR_SHUTDOWN) {
+		on_shutdown(&call, regs, ret);
+		return CONTINUE_NONE;
+	}
+	if (captures(PS_CAPTURE_PLAIN) && (regs->orig_ax == NR_SENDMMSG || regs->orig_ax == NR_RECVMMSG))
+		return on_messages(&call, regs, ret);
+	if (!decode(&call, regs) || (captures(PS_CAPTURE_TLS) && on_tls_socket_call(&call, regs->r14, ret)) ||
+	    !captures(PS_CAPTURE_PLAIN))
+		return CONTINUE_NONE;
+	return on_io(&call, ret);
+}
+
 /* The saved user registers of the current task. */
 static __always_inline u64 saved_user_regs(void)
 {
@@ -321,26 +286,38 @@ static __always_inline u64 saved_user_regs(void)
 #endif
 }
 
+/* A member of struct pt_regs, whose layout is a user-space ABI. */
+#define USER_REG(user_regs, name) READ_AT(u64, user_regs, TYPE_USER_REGS, __builtin_offsetof(struct pt_regs, name))
+
+static __always_inline void read_call_regs(struct call_regs *regs, u64 user_regs)
+{
+#ifdef HAVE_RDONLY_CAST
+	regs->r14 = USER_REG(user_regs, r14);
+	regs->bx = USER_REG(user_regs, bx);
+	regs->r10 = USER_REG(user_regs, r10);
+	regs->r8 = USER_REG(user_regs, r8);
+	regs->dx = USER_REG(user_regs, dx);
+	regs->si = USER_REG(user_regs, si);
+	regs->di = USER_REG(user_regs, di);
+	regs->orig_ax = USER_REG(user_regs, orig_ax);
+#else
+	READ_KERNEL(*regs, user_regs + __builtin_offsetof(struct pt_regs, r14));
+#endif
+}
+
 static __always_inline int on_syscall_exit(void *ctx, long ret)
 {
-	u64 user_regs;
 	struct call_regs regs = {};
-	struct io_call call = {};
 	enum continuation next = CONTINUE_NONE;
 
 	if (ret < 0 || !is_traced())
 		return 0;
 	preempt_disable();
-	user_regs = saved_user_regs();
-	READ_KERNEL(regs, user_regs + __builtin_offsetof(struct pt_regs, r10));
-	if (read_u32(bpf_get_current_task() + OFF_TASK_STATUS) & STATUS_COMPAT)
-		on_compat_call(regs.orig_ax, (const struct pt_regs *)user_regs);
-	else if (regs.orig_ax == NR_SHUTDOWN)
-		on_shutdown(&call, &regs, ret);
-	else if (regs.orig_ax == NR_SENDMMSG || regs.orig_ax == NR_RECVMMSG)
-		next = on_messages(&call, &regs, ret);
-	else if (decode(&call, &regs))
-		next = on_io(&call, ret);
+	read_call_regs(&regs, saved_user_regs());
+	if (READ_FIELD(u32, bpf_get_current_task(), TASK, STATUS) & STATUS_COMPAT)
+		on_compat_call(regs.orig_ax, regs.bx);
+	else if (!captures(PS_CAPTURE_TLS) || !on_process_call(&regs, ret))
+		next = on_call(&regs, ret);
 	preempt_enable();
 	if (next != CONTINUE_NONE)
 		continuations.call(ctx, next);
@@ -354,9 +331,12 @@ static __always_inline bool may_move_data(u64 nr)
 	const u64 low = 1ULL << NR_READ | 1ULL << NR_WRITE | 1ULL << NR_READV | 1ULL << NR_WRITEV |
 			1ULL << NR_SENDFILE | 1ULL << NR_SENDTO | 1ULL << NR_RECVFROM | 1ULL << NR_SENDMSG |
 			1ULL << NR_RECVMSG | 1ULL << NR_SHUTDOWN | 1ULL << NR32_READ | 1ULL << NR32_WRITE;
+	const u64 process = 1ULL << NR_MMAP | 1ULL << NR_CLONE | 1ULL << NR_FORK;
 
 	if (nr < 64)
-		return (low >> nr) & 1;
+		return ((captures(PS_CAPTURE_TLS) ? low | process : low) >> nr) & 1;
+	if (captures(PS_CAPTURE_TLS) && nr == NR_CLONE3)
+		return true;
 	return nr == NR_SPLICE || nr == NR_RECVMMSG || nr == NR_SENDMMSG || nr == NR_PREADV2 || nr == NR_PWRITEV2 ||
 	       nr == NR32_SOCKETCALL || nr == NR32_READV || nr == NR32_WRITEV ||
 	       (nr >= NR32_SENDTO && nr <= NR32_RECVMSG);

@@ -71,7 +71,7 @@ static __always_inline bool next_buffer(struct io_call *call)
 	call->iov += sizeof(iovec);
 	call->iov_left--;
 	call->base = iovec.base;
-	call->left = iovec.len;
+	call->left = (u32)iovec.len; /* of NSPR's vectors only 32 bits are set, and no call moves more */
 	return true;
 }
 
@@ -240,6 +240,17 @@ static __always_inline u32 gather_prefix(struct ps_conn *conn, struct io_call *c
 	return conn->prefix_len[d];
 }
 
+static __always_inline bool is_capital(u8 c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+/* What begins as HTTP: a message of HTTP/1, not a frame nor "PRI * HTTP/2.0" (RFC 9113 3.4). */
+static __always_inline bool begins_http1(const u8 *prefix)
+{
+	return is_capital(prefix[0]) && !(prefix[0] == 'P' && prefix[1] == 'R' && prefix[2] == 'I');
+}
+
 /* The first calls of a connection: is it HTTP? If so or if it may be, go on with copy_more(). */
 int judge(struct pt_regs *ctx)
 {
@@ -247,17 +258,21 @@ int judge(struct pt_regs *ctx)
 	struct io_call *call = active_calls.lookup(&id);
 	struct ps_conn *conn = call ? conns.lookup(&call->sock) : 0;
 	enum infer_result result;
+	u32 len;
 
 	preempt_disable();
 	if (!conn)
 		goto done;
-	result = infer_http1(conn->prefix[call->direction & 1], gather_prefix(conn, call));
+	len = gather_prefix(conn, call);
+	result = infer_http(conn->prefix[call->direction & 1], len, conn->midstream, call->remaining);
 	if (result == INFER_NO) {
 		not_http(conn);
 		goto done;
 	}
-	if (result == INFER_YES)
+	if (result == INFER_YES) {
 		conn->verdict = PS_VERDICT_HTTP;
+		conn->http1 = begins_http1(conn->prefix[call->direction & 1]);
+	}
 	if (conn->midstream)
 		call->flags |= PS_EVENT_MIDSTREAM;
 	if (conn->local.family == PS_FAMILY_UNIX && !conn->reported)

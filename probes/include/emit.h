@@ -9,7 +9,8 @@
 #ifndef PLAINSIGHT_EMIT_H
 #define PLAINSIGHT_EMIT_H
 
-BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+/* One page here; the loader makes it as large as asked for. */
+BPF_RINGBUF_OUTPUT(events, 1);
 
 struct loss {
 	u64 events;
@@ -51,6 +52,7 @@ struct io_call {
 	u64 sock;
 	u64 pos;        /* of the next byte to copy */
 	u64 other_pos;  /* see struct ps_event */
+	u64 elapsed_ns; /* likewise */
 	u64 remaining;  /* bytes of the call that are not copied yet */
 	u64 in_message; /* and of the current message: the same, but for sendmmsg and recvmmsg */
 	u64 messages;   /* user address of the next struct mmsghdr */
@@ -94,16 +96,47 @@ static __always_inline void submit(void *record)
 	events.ringbuf_submit(record, 0);
 }
 
+/*
+ * The current process's id in its own pid namespace. Almost every process is in
+ * the initial one (level 0), where that is tgid.
+ */
+static __always_inline u32 current_ns_tgid(u32 tgid)
+{
+	enum { UPID_SIZE = 16, LEVEL_MAX = 32 }; /* sizeof(struct upid), MAX_PID_NS_LEVEL */
+	u64 leader = READ_FIELD(u64, bpf_get_current_task(), TASK, GROUP_LEADER);
+	u32 level = READ_FIELD(u32, READ_FIELD(u64, leader, TASK, THREAD_PID), PID, LEVEL);
+	u64 task, pid;
+
+	if (level == 0 || level > LEVEL_MAX)
+		return tgid;
+	task = read_pointer(bpf_get_current_task() + OFF_TASK_GROUP_LEADER);
+	pid = read_pointer(task + OFF_TASK_THREAD_PID);
+	return read_u32(pid + OFF_PID_NUMBERS + level * UPID_SIZE); /* its member nr comes first */
+}
+
+/* The process of the current call. The members are what the helpers give, for less than half the price. */
 static __always_inline void fill_process(struct ps_process *process)
 {
+#ifdef HAVE_RDONLY_CAST
+	u64 task = bpf_get_current_task();
+	u64 *comm = (u64 *)process->comm;
+
+	process->cgroup_id = current_cgroup_id();
+	process->tgid = READ_FIELD(u32, task, TASK, TGID);
+	process->tid = READ_FIELD(u32, task, TASK, PID);
+	process->uid = READ_FIELD(u32, READ_FIELD(u64, task, TASK, CRED), CRED, UID);
+	comm[0] = READ_FIELD(u64, task, TASK, COMM);
+	comm[1] = READ_AT(u64, task, TYPE_TASK, OFF_TASK_COMM + 8);
+#else
 	u64 id = bpf_get_current_pid_tgid();
 
-	process->cgroup_id = bpf_get_current_cgroup_id();
+	process->cgroup_id = current_cgroup_id();
 	process->tgid = id >> 32;
 	process->tid = id;
 	process->uid = bpf_get_current_uid_gid();
-	process->pad = 0;
 	bpf_get_current_comm(&process->comm, sizeof(process->comm));
+#endif
+	process->ns_tgid = current_ns_tgid(process->tgid);
 }
 
 static __always_inline void fill_event(struct ps_event *event, const struct io_call *call, const struct ps_conn *conn,
@@ -120,15 +153,24 @@ static __always_inline void fill_event(struct ps_event *event, const struct io_c
 	event->direction = call->direction;
 	event->flags = call->flags;
 	event->fd = call->fd;
+	event->socket_id = conn->library ? conn->socket_id : conn->id;
+	event->elapsed_ns = call->elapsed_ns;
+	event->library = conn->library;
+	event->resolved = conn->resolved;
+	__builtin_memset(event->pad, 0, sizeof(event->pad));
 	fill_process(&event->process);
 	event->local = conn->local;
 	event->remote = conn->remote;
 }
 
-/* A record of this size, a constant, with the next len bytes of the current buffer as its payload. */
-static __always_inline struct ps_event *reserve_copy(u64 size, const struct io_call *call, u64 len, bool *copied)
+/*
+ * A record of this size, a constant, with the next len bytes of the current
+ * buffer as its payload; when there is no room, loss bytes are counted as lost.
+ */
+static __always_inline struct ps_event *reserve_copy(u64 size, const struct io_call *call, u64 len, u64 loss,
+						     bool *copied)
 {
-	struct ps_event *event = reserve(size, len);
+	struct ps_event *event = reserve(size, loss);
 	u64 copy = len;
 
 	if (!event)
@@ -152,13 +194,13 @@ static __always_inline void emit_data(const struct io_call *call, const struct p
 	bool copied = false;
 
 	if (len <= RECORD_SMALL - sizeof(*event))
-		event = reserve_copy(RECORD_SMALL, call, len, &copied);
+		event = reserve_copy(RECORD_SMALL, call, len, len, &copied);
 	else if (len <= RECORD_MEDIUM - sizeof(*event))
-		event = reserve_copy(RECORD_MEDIUM, call, len, &copied);
+		event = reserve_copy(RECORD_MEDIUM, call, len, len, &copied);
 	else if (len <= RECORD_LARGE - sizeof(*event))
-		event = reserve_copy(RECORD_LARGE, call, len, &copied);
+		event = reserve_copy(RECORD_LARGE, call, len, len, &copied);
 	else
-		event = reserve_copy(RECORD_HUGE, call, len, &copied);
+		event = reserve_copy(RECORD_HUGE, call, len, len, &copied);
 	if (!event)
 		return;
 	fill_event(event, call, conn, PS_EVENT_DATA, len);

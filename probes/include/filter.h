@@ -1,79 +1,74 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * Which processes are traced. The loader defines FILTER_* for the options in
- * use, so that a filter that is not asked for costs nothing.
- */
+/* Which processes and ports are traced. A filter that is not in use costs nothing, see settings.h. */
 #ifndef PLAINSIGHT_FILTER_H
 #define PLAINSIGHT_FILTER_H
 
 /* From tgid to 1. User space puts in -p and COMMAND; forks add children, exits delete. */
 BPF_HASH(traced_tgids, u32, u8, 16384);
 
-#ifdef FILTER_COMM
-struct comm_filter {
-	char comm[PS_COMM_LEN];
-};
-/* Entry 0: the name asked for with -c, padded with NUL. */
-BPF_ARRAY(traced_comm, struct comm_filter, 1);
-#endif
-
-#ifdef FILTER_CGROUP
 /* Entry 0: the cgroup v2 asked for with --cgroup; its descendants count as well. */
 BPF_CGROUP_ARRAY(traced_cgroup, 1);
-#endif
 
-#ifdef FILTER_COMM
+/*
+ * From cgroup id (probes/include/cgroup.h) to 1, when it is that of a container asked for, or to 0. User space puts
+ * cgroups in as they appear and takes them out when they are gone; one that is not there is like the one above it.
+ */
+BPF_HASH(traced_containers, u64, u8, 16384);
+
+/* A bit for each port asked for with --port: port % 64 of entry port / 64. */
+BPF_ARRAY(traced_ports, u64, 1024);
+
 static __always_inline bool comm_matches(void)
 {
-	struct comm_filter now = {};
-	u32 zero = 0;
-	struct comm_filter *wanted = traced_comm.lookup(&zero);
+	u64 now[2] = {};
+	const volatile u64 *wanted = (const volatile u64 *)SETTINGS->comm;
 
-	if (!wanted)
-		return false;
-	bpf_get_current_comm(&now.comm, sizeof(now.comm));
-#pragma unroll
-	for (int i = 0; i < PS_COMM_LEN; i++) {
-		if (now.comm[i] != wanted->comm[i])
-			return false;
-		if (!now.comm[i])
-			return true; /* what follows the NUL is not part of the name */
-	}
-	return true;
+	/* The kernel pads the name with NUL, too. */
+	bpf_get_current_comm(now, sizeof(now));
+	return now[0] == wanted[0] && now[1] == wanted[1];
 }
-#endif
+
+static __always_inline bool is_in_traced_container(void)
+{
+	u64 cgroup = current_cgroup(), id;
+	u8 *is_wanted;
+	int level;
+
+	for (level = 0; level < CGROUP_LEVELS_MAX && cgroup; level++) {
+		id = id_of_cgroup(cgroup);
+		is_wanted = traced_containers.lookup(&id);
+		if (is_wanted)
+			return *is_wanted;
+		cgroup = parent_of_cgroup(cgroup);
+	}
+	return false;
+}
 
 static __always_inline bool is_traced(void)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
-	if (tgid == SELF_TGID)
+	if (tgid == SETTINGS->self_tgid)
 		return false;
-#ifdef FILTER_TGID
-	if (!traced_tgids.lookup(&tgid))
+	if (has_filter(PS_FILTER_TGID) && !traced_tgids.lookup(&tgid))
 		return false;
-#endif
-#ifdef FILTER_UID
-	if ((u32)bpf_get_current_uid_gid() != FILTER_UID)
+	if (has_filter(PS_FILTER_UID) && (u32)bpf_get_current_uid_gid() != SETTINGS->uid)
 		return false;
-#endif
-#ifdef FILTER_CGROUP
-	if (traced_cgroup.check_current_task(0) <= 0)
+	if (has_filter(PS_FILTER_CGROUP) && traced_cgroup.check_current_task(0) <= 0)
 		return false;
-#endif
-#ifdef FILTER_COMM
-	if (!comm_matches())
+	if (has_filter(PS_FILTER_CONTAINER) && !is_in_traced_container())
 		return false;
-#endif
+	if (has_filter(PS_FILTER_COMM) && !comm_matches())
+		return false;
 	return true;
 }
 
-#ifdef FILTER_PORTS
-/* The loader defines FILTER_PORTS as a test over `port`, made of validated numbers: port == 80 || port == 443 */
 static __always_inline bool port_matches(u16 port)
 {
-	return FILTER_PORTS;
+	u32 index = port / 64;
+	u64 *bits = traced_ports.lookup(&index);
+
+	return bits && (*bits >> (port % 64)) & 1;
 }
-#endif
 
 #endif

@@ -34,14 +34,11 @@ static __always_inline void count_invisible(u32 kind)
 }
 
 /* A 32-bit system call: other numbers, other registers, other struct layouts. Counted when it is about a socket. */
-static __always_inline void on_compat_call(u64 nr, const struct pt_regs *user)
+static __always_inline void on_compat_call(u64 nr, u32 fd)
 {
-	u64 fd = 0;
-
 	if (nr != NR32_READ && nr != NR32_WRITE && nr != NR32_SOCKETCALL && nr != NR32_READV && nr != NR32_WRITEV &&
 	    (nr < NR32_SENDTO || nr > NR32_RECVMSG))
 		return;
-	READ_KERNEL(fd, (u64)user + __builtin_offsetof(struct pt_regs, bx));
 	if (nr == NR32_SOCKETCALL || socket_of_fd(fd).sock)
 		count_invisible(PS_INVISIBLE_COMPAT);
 }

@@ -5,33 +5,12 @@
 
 /* --- the end of connections --------------------------------------------- */
 
+/* The socket is gone, and with it the session on it. */
 static __always_inline void on_close(u64 sock)
 {
-	struct ps_conn *conn = conns.lookup(&sock);
-	struct io_call call = {};
-
-	if (!conn)
-		return;
-	if (conn->reported) {
-		/* Once it is closed, another socket may be at its address. */
-		if (!conn->closed) {
-			conn->pos[PS_IN] = end_position(conn, sock, PS_IN);
-			conn->pos[PS_OUT] = end_position(conn, sock, PS_OUT);
-			conn->closed = 1;
-		}
-		call.ts_ns = bpf_ktime_get_ns();
-		call.sock = sock;
-		call.fd = -1;
-		call.pos = conn->pos[PS_IN];
-		call.other_pos = conn->pos[PS_OUT];
-		/* Of other connections bytes have moved that nobody was to be told of. */
-		if (conn->kernel_pos && conn->verdict == PS_VERDICT_HTTP)
-			call.flags = PS_EVENT_KERNEL_POS;
-		/* No room: left for user space to find when it wonders what became of the connection. */
-		if (!emit_bare(&call, conn, PS_EVENT_CLOSE, 0))
-			return;
-	}
-	conns.delete(&sock);
+	if (captures(PS_CAPTURE_TLS))
+		end_session_of_socket(sock);
+	close_connection(sock);
 }
 
 /* raw tracepoint tcp_destroy_sock(struct sock *sk): TCP is done with it, whoever closed it and when */
@@ -137,7 +116,10 @@ int syscall_close(struct pt_regs *ctx)
 
 /* --- processes ---------------------------------------------------------- */
 
-/* raw tracepoint sched_process_fork(struct task_struct *parent, struct task_struct *child): children are traced too */
+/*
+ * raw tracepoint sched_process_fork(struct task_struct *parent, struct task_struct *child): children are traced, and
+ * attached to, like their parents
+ */
 int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 parent = read_u32(ctx->args[0] + OFF_TASK_TGID), child = read_u32(ctx->args[1] + OFF_TASK_TGID);
@@ -145,6 +127,8 @@ int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 
 	if (child != parent && traced_tgids.lookup(&parent) && traced_tgids.update(&child, &one))
 		count_loss(PS_LOSS_TABLE_FULL, 0);
+	if (captures(PS_CAPTURE_TLS) && child != parent)
+		on_fork(parent, child);
 	return 0;
 }
 
@@ -153,11 +137,16 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 signal = read_pointer(ctx->args[0] + OFF_TASK_SIGNAL);
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct ps_notice notice = {.type = PS_NOTICE_EXIT, .tgid = tgid};
 	struct ps_event *event;
 
+	if (captures(PS_CAPTURE_TLS))
+		forget_tls_call();
 	if (read_u32(signal + OFF_SIGNAL_LIVE) != 0 || !is_traced())
 		return 0;
 	traced_tgids.delete(&tgid);
+	if (captures(PS_CAPTURE_TLS) && tls_tgids.lookup(&tgid))
+		send_notice(&notice);
 	event = reserve(sizeof(*event), 0);
 	if (!event)
 		return 0;

@@ -20,6 +20,9 @@ enum { FLAG_SOCK_DONE = 2, SHUTDOWN_BOTH = 3 }; /* 1 << SOCK_DONE: a FIN came; S
  */
 BPF_TABLE("lru_hash", u64, struct ps_conn, conns, 65536);
 
+/* Entry 0 stays zero: the value that new entries of `conns` begin with (too large for the stack). */
+BPF_ARRAY(zero_conn, struct ps_conn, 1);
+
 struct socket_ref {
 	u64 sock; /* 0: not a connected stream socket */
 	u64 file;
@@ -30,12 +33,13 @@ struct socket_ref {
 /* The file behind a descriptor of the current task; 0 when there is none. */
 static __always_inline u64 file_of_fd(u32 fd)
 {
-	u64 files = read_pointer(bpf_get_current_task() + OFF_TASK_FILES);
-	u64 table = read_pointer(files + OFF_FILES_FDT);
+	u64 files = READ_FIELD(u64, bpf_get_current_task(), TASK, FILES);
+	u64 table = READ_FIELD(u64, files, FILES, FDT);
 
-	if (!table || fd >= read_u32(table + OFF_FDTABLE_MAX_FDS))
+	if (!table || fd >= READ_FIELD(u32, table, FDTABLE, MAX_FDS))
 		return 0;
-	return read_pointer(read_pointer(table + OFF_FDTABLE_FD) + (u64)fd * 8);
+	/* A struct with a pointer at its beginning, to load an element of an array of pointers. */
+	return READ_AT(u64, READ_FIELD(u64, table, FDTABLE, FD) + (u64)fd * 8, TYPE_LIST_HEAD, 0);
 }
 
 /* Regular files, pipes and terminals leave at the inode's mode, before anything else is read. */
@@ -46,14 +50,14 @@ static __always_inline struct socket_ref socket_of_fd(u32 fd)
 
 	if (!file)
 		return ref;
-	inode = read_pointer(file + OFF_FILE_INODE);
-	if ((read_u16(inode + OFF_INODE_MODE) & MODE_FORMAT) != MODE_SOCKET)
+	inode = READ_FIELD(u64, file, FILE, INODE);
+	if ((READ_FIELD(u16, inode, INODE, MODE) & MODE_FORMAT) != MODE_SOCKET)
 		return ref;
-	socket = read_pointer(file + OFF_FILE_PRIVATE);
-	if (read_u16(socket + OFF_SOCKET_TYPE) != SOCKET_STREAM)
+	socket = READ_FIELD(u64, file, FILE, PRIVATE);
+	if (READ_FIELD(u16, socket, SOCKET, TYPE) != SOCKET_STREAM)
 		return ref;
-	sock = read_pointer(socket + OFF_SOCKET_SK);
-	ref.family = read_u16(sock + OFF_SOCK_FAMILY);
+	sock = READ_FIELD(u64, socket, SOCKET, SK);
+	ref.family = READ_FIELD(u16, sock, SOCK, FAMILY);
 	if (ref.family != PS_FAMILY_UNIX && ref.family != PS_FAMILY_INET && ref.family != PS_FAMILY_INET6)
 		return ref;
 	ref.file = file;
@@ -75,10 +79,10 @@ static __always_inline u32 tcp_sequence(u64 sock, int direction)
 	u32 seq;
 
 	if (direction == PS_OUT)
-		return read_u32(sock + OFF_TCP_WRITE_SEQ);
-	fin_came = read_pointer(sock + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE;
-	seq = read_u32(sock + OFF_TCP_COPIED_SEQ);
-	return fin_came && seq == read_u32(sock + OFF_TCP_RCV_NXT) ? seq - 1 : seq;
+		return READ_FIELD(u32, sock, TCP, WRITE_SEQ);
+	fin_came = READ_FIELD(u64, sock, SOCK, FLAGS) & FLAG_SOCK_DONE;
+	seq = READ_FIELD(u32, sock, TCP, COPIED_SEQ);
+	return fin_came && seq == READ_FIELD(u32, sock, TCP, RCV_NXT) ? seq - 1 : seq;
 }
 
 /* The end position of a direction: what is known of it, and what has moved since. */
@@ -92,8 +96,8 @@ static __always_inline u64 end_position(const struct ps_conn *conn, u64 sock, in
 		return conn->pos[d] + (u32)(tcp_sequence(sock, d) - conn->seq[d]);
 	/* Nothing of it has been seen: a request that is just being sent while its response is already read. */
 	if (d == PS_OUT && !conn->midstream)
-		return read_pointer(sock + OFF_TCP_BYTES_ACKED) +
-		       (u32)(read_u32(sock + OFF_TCP_WRITE_SEQ) - read_u32(sock + OFF_TCP_SND_UNA));
+		return READ_FIELD(u64, sock, TCP, BYTES_ACKED) +
+		       (u32)(READ_FIELD(u32, sock, TCP, WRITE_SEQ) - READ_FIELD(u32, sock, TCP, SND_UNA));
 	return 0;
 }
 
