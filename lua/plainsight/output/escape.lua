@@ -3,8 +3,11 @@
 -- nothing here trusts them, and every read is bounded by a length.
 local ffi = require "ffi"
 local bit = require "bit"
+local library = require "plainsight.library"
 
 local _M = {}
+
+local lib = library.lib
 
 local band, bor, lshift = bit.band, bit.bor, bit.lshift
 local bytes_type = ffi.typeof("const uint8_t *")
@@ -13,8 +16,7 @@ local function const_bytes(data)
   return ffi.cast(bytes_type, data)
 end
 
--- What a byte needs. PLAIN is zero so that the scan for the first byte that
--- needs anything is one comparison.
+-- What a byte needs.
 local PLAIN, CONTROL, BREAK, BACKSLASH, QUOTE, SPACE, HIGH = 0, 1, 2, 3, 4, 5, 6
 
 local class = ffi.new("uint8_t[256]")
@@ -30,10 +32,14 @@ local letters = { [0x0a] = "\\n", [0x09] = "\\t", [0x0d] = "\\r", [0x5c] = "\\\\
 local hex = {}
 for byte = 0, 255 do hex[byte] = ("\\x%02x"):format(byte) end
 
--- Which classes pass as they are, by what the text is for.
+-- Which bytes pass as they are, by what the text is for: for ps_span().
 local function passes(...)
-  local set = ffi.new("bool[8]")
-  for _, passed in ipairs { PLAIN, ... } do set[passed] = true end
+  local set = ffi.new("uint8_t[256]")
+  for _, kind in ipairs { PLAIN, ... } do
+    for byte = 0, 255 do
+      if class[byte] == kind then set[byte] = 1 end
+    end
+  end
   return set
 end
 
@@ -98,6 +104,25 @@ local function put_high(buf, bytes, i, len)
   return size
 end
 
+-- What is left from byte i on, the first that needs something.
+local function put_rest(buf, bytes, i, len, style, limit)
+  while i < limit do
+    local byte = bytes[i]
+    if class[byte] == HIGH then
+      i = i + put_high(buf, bytes, i, len)
+    else
+      buf:put(letters[byte] or hex[byte])
+      i = i + 1
+    end
+    if i < limit then
+      local run = tonumber(lib.ps_span(bytes + i, limit - i, style))
+      buf:putcdata(bytes + i, run)
+      i = i + run
+    end
+  end
+  return i
+end
+
 --- Append bytes to a string.buffer, escaped as \n \r \t \\ \" \xNN \u{NNNN}.
 -- @param buf string.buffer
 -- @param data const char *, may be NULL when len is 0
@@ -109,25 +134,10 @@ end
 function _M.put(buf, data, len, style, limit)
   limit = limit and limit < len and limit or len
   local bytes = const_bytes(data)
-  local i, run = 0, 0
-  while i < limit do
-    local byte = bytes[i]
-    local kind = class[byte]
-    if style[kind] then
-      i = i + 1
-    else
-      if i > run then buf:putcdata(bytes + run, i - run) end
-      if kind == HIGH then
-        i = i + put_high(buf, bytes, i, len)
-      else
-        buf:put(letters[byte] or hex[byte])
-        i = i + 1
-      end
-      run = i
-    end
-  end
-  if i > run then buf:putcdata(bytes + run, i - run) end
-  return i
+  local run = tonumber(lib.ps_span(bytes, limit, style))
+  buf:putcdata(bytes, run)
+  if run == limit then return run end
+  return put_rest(buf, bytes, run, len, style, limit)
 end
 
 --- How much of the bytes is UTF-8.

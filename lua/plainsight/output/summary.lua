@@ -12,6 +12,7 @@ local LOSS_TEXT = {
   { "table_full", "lost, kernel table full" },
   { "cut", "lost, calls larger than what one call may copy" },
   { "no_buffer", "not visible, moved by splice or thrown away by MSG_TRUNC: sizes known, content not" },
+  { "notices", "of processes lost: TLS that they have loaded since may not have been seen", unit = "notice" },
   { "missed", "not seen, more under way at once than kretprobes can follow (try --attach tracepoint)", unit = "call" },
   { "skipped_runs", "skipped by the kernel: calls or ends of connections may be missing", unit = "probe run" },
 }
@@ -48,7 +49,8 @@ function _M.mistakes(stats, losses)
   check("that the probes saw are missing", stats.seen_bytes - stats.data_bytes
     - (losses.ring_full and losses.ring_full.bytes or 0))
   check("of records are not accounted for", stats.data_bytes - stats.message_bytes - stats.tunnel_bytes
-    - stats.skipped_bytes - stats.uncaptured_bytes - stats.overlap_bytes - stats.waiting_bytes - stats.dropped_bytes)
+    - stats.skipped_bytes - stats.raw_bytes - stats.uncaptured_bytes - stats.overlap_bytes - stats.waiting_bytes
+    - stats.dropped_bytes)
   return lines
 end
 
@@ -86,8 +88,22 @@ function _M.lines(stats, losses, invisible)
   if stats.evicted > 0 then
     lines[#lines + 1] = ("%s given up, too many at once"):format(count(stats.evicted, "connection"))
   end
-  local first = count(stats.exchanges, "exchange")
-  if stats.shown < stats.exchanges then first = ("%s, %d shown"):format(first, stats.shown) end
+  if stats.budget_steps_down and stats.budget_steps_down > 0 then
+    lost = lost or stats.left_out_calls > 0
+    lines[#lines + 1] = ("budget: less captured for %.0f s, %s down, %d up; %s (%s) left out"):format(
+      stats.budget_degraded_ms / 1000, count(stats.budget_steps_down, "step"), stats.budget_steps_up,
+      count(stats.left_out_calls, "call"), count(stats.left_out_bytes, "byte"))
+  end
+  if stats.late_processes and stats.late_processes > 0 then
+    lines[#lines + 1] = ("%s ran up to %.0f ms before TLS in it was watched (--hold: it waits)"):format(
+      stats.late_processes == 1 and "1 process" or ("each of %d processes"):format(stats.late_processes),
+      stats.late_ns_max / 1e6)
+  end
+  local first = count(stats.events or stats.exchanges, stats.events and "event" or "exchange")
+  if stats.events then
+    stats.shown = stats.events
+  elseif stats.shown < stats.exchanges then first = ("%s, %d shown"):format(first, stats.shown) end
+  if stats.messages > 0 then first = ("%s, %s"):format(first, count(stats.messages, "message")) end
   if #lines == 0 then first = first .. "; nothing lost" elseif not lost then first = first .. "; no event lost" end
   table.insert(lines, 1, first)
   return lines

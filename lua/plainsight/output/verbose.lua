@@ -1,90 +1,67 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- An exchange in full, for readers of curl -v: "*" tells about it, ">" is the
--- request, "<" the response, bodies stand between them as they are.
+-- request, "<" the response, bodies stand between them, laid out for reading.
 local buffer = require "string.buffer"
 local ffi = require "ffi"
+local body = require "plainsight.output.body"
+local container = require "plainsight.output.container"
 local escape = require "plainsight.output.escape"
 local fields = require "plainsight.output.fields"
+local grpc = require "plainsight.output.grpc"
+local stream = require "plainsight.output.stream"
 
 local _M = {}
 
 local C = ffi.C
 
-local HEXDUMP_BYTES_MAX = 256
-local HEXDUMP_WIDTH = 16
+local function begin_note(buf, colors) buf:put(colors.faint, "* ") end
+local function end_note(buf, colors) buf:put(colors.off, "\n") end
 
-local function put_note(buf, colors, ...)
-  buf:put(colors.faint, "* ", ...)
-  buf:put(colors.off, "\n")
-end
-
-local function process_text(process)
-  local buf = buffer.new()
+local function put_process(buf, process, opts)
   local comm, len = fields.comm(process)
   escape.put(buf, comm, len, escape.WORD)
-  buf:put(":", process.tgid, " (thread ", process.tid, ", uid ", process.uid, ")")
-  return buf:get()
+  buf:putf(":%d (thread %d, uid %d", process.tgid, process.tid, process.uid)
+  container.put_facts(buf, process, opts)
+  buf:put(")")
 end
 
 local function put_slice(buf, slice)
   escape.put(buf, slice.data, tonumber(slice.len), escape.LINE)
 end
 
+-- A part of a head, or "?" for what is unknown.
+local function put_part(buf, slice, is_unknown)
+  if is_unknown then buf:put("?") else put_slice(buf, slice) end
+end
+
 local function put_headers(buf, sign, headers, count)
   for i = 0, count - 1 do
+    local name, value, flags = headers[i].name, headers[i].value, headers[i].flags
+    local is_value_unknown = fields.has(flags, C.PS_HEADER_VALUE_UNKNOWN)
     buf:put(sign, " ")
-    put_slice(buf, headers[i].name)
-    buf:put(headers[i].value.len > 0 and ": " or ":")
-    put_slice(buf, headers[i].value)
+    put_part(buf, name, fields.has(flags, C.PS_HEADER_NAME_UNKNOWN))
+    buf:put((value.len > 0 or is_value_unknown) and ": " or ":")
+    put_part(buf, value, is_value_unknown)
     buf:put("\n")
   end
 end
 
-local function is_printable(byte)
-  return byte >= 0x20 and byte < 0x7f
-end
-
--- The layout of hexdump -C.
-local function put_hexdump(buf, data, len)
-  local bytes = ffi.cast("const uint8_t *", data)
-  for start = 0, len - 1, HEXDUMP_WIDTH do
-    local codes, characters = {}, {}
-    for i = start, math.min(start + HEXDUMP_WIDTH, len) - 1 do
-      codes[#codes + 1] = ("%02x"):format(bytes[i])
-      characters[#characters + 1] = is_printable(bytes[i]) and string.char(bytes[i]) or "."
+-- The pseudo-headers of HTTP/2 (RFC 9113 8.3) that are not in the start line.
+local function put_pseudo_headers(buf, request)
+  for _, name in ipairs { "scheme", "authority", "protocol" } do
+    if request[name].len > 0 then
+      buf:put("> :", name, ": ")
+      put_slice(buf, request[name])
+      buf:put("\n")
     end
-    buf:put(("%08x  %-47s  |%s|\n"):format(start, table.concat(codes, " "), table.concat(characters)))
   end
-end
-
--- Text is UTF-8 without NUL; a kept part may end inside a character.
-local function is_text(bytes, len, is_part)
-  local valid, only_end_is_missing = escape.utf8_prefix(bytes, len)
-  if valid < len and not (is_part and only_end_is_missing) then return false end
-  for i = 0, len - 1 do
-    if bytes[i] == 0 then return false end
-  end
-  return true
-end
-
-local function put_body(buf, body, colors)
-  local bytes, len = ffi.cast("const uint8_t *", body.kept.data), tonumber(body.kept.len)
-  if len == 0 then return end
-  if is_text(bytes, len, body.state ~= C.PS_BODY_COMPLETE) then
-    escape.put(buf, bytes, len, escape.TEXT)
-    if bytes[len - 1] ~= 0x0a then buf:put("\n") end
-    return
-  end
-  local shown = math.min(len, HEXDUMP_BYTES_MAX)
-  put_hexdump(buf, bytes, shown)
-  put_note(buf, colors, ("binary body: %d of %s bytes shown"):format(shown, fields.digits(body.size_bytes)))
 end
 
 -- What follows a start line: headers, body, trailers, and what is wrong with them.
-local function put_message(buf, sign, name, message, colors)
+local function put_message(buf, sign, name, message, opts, colors)
   put_headers(buf, sign, message.headers, message.header_count)
   buf:put(sign, "\n")
-  put_body(buf, message.body, colors)
+  body.put(buf, message, opts, colors)
   put_headers(buf, sign, message.trailers, message.trailer_count)
   if fields.is_marked(message) then
     buf:put(colors.mark, "* ", name)
@@ -93,73 +70,141 @@ local function put_message(buf, sign, name, message, colors)
   end
 end
 
-local function put_request(buf, request, colors)
+local function put_request(buf, request, opts, colors)
   buf:put("> ", colors.method)
-  put_slice(buf, request.method)
+  put_part(buf, request.method, request.method.len == 0)
   buf:put(colors.off, " ")
-  put_slice(buf, request.target)
-  buf:put((" HTTP/%d.%d\n"):format(request.version_major, request.version_minor))
-  put_message(buf, ">", "request", request, colors)
+  if request.target.len > 0 or fields.is_target_unknown(request) then
+    put_part(buf, request.target, request.target.len == 0)
+    buf:put(" ")
+  end
+  buf:put("HTTP/")
+  fields.put_version(buf, request)
+  buf:put("\n")
+  put_pseudo_headers(buf, request)
+  put_message(buf, ">", "request", request, opts, colors)
 end
 
-local function put_response(buf, ex, response, colors)
-  local version = ("HTTP/%d.%d"):format(response.version_major, response.version_minor)
+local function put_status_version(buf, response)
+  buf:put("< HTTP/")
+  fields.put_version(buf, response)
+  buf:put(" ")
+end
+
+local function put_response(buf, ex, response, opts, colors)
   for _, status in ipairs(fields.interim(ex)) do
-    buf:put("< ", version, (" %03d (interim; its headers are not kept)\n"):format(status))
+    put_status_version(buf, response)
+    buf:putf("%03d (interim; its headers are not kept)\n", status)
   end
-  buf:put("< ", version, " ", fields.status_color(colors, response.status), ("%03d"):format(response.status))
+  put_status_version(buf, response)
+  buf:put(fields.status_color(colors, response.status))
+  if response.status == 0 then buf:put("?") else buf:putf("%03d", response.status) end
   buf:put(colors.off)
   if response.reason.len > 0 then
     buf:put(" ")
     put_slice(buf, response.reason)
   end
   buf:put("\n")
-  put_message(buf, "<", "response", response, colors)
+  put_message(buf, "<", "response", response, opts, colors)
 end
 
-local function put_opening(buf, ex, opts, colors)
-  local line = buffer.new()
-  line:put(fields.time_of_day(fields.first_ts_ns(ex), opts.clock_offset_ns), " ")
-  line:put(process_text(fields.process(ex)), " ")
-  fields.put_connection(line, ex)
-  put_note(buf, colors, line:get())
+local function put_opening(buf, ts_ns, process, ex, arrow, opts, colors)
+  begin_note(buf, colors)
+  fields.put_time_of_day(buf, ts_ns, opts.clock_offset_ns)
+  buf:put(" ")
+  put_process(buf, process, opts)
+  buf:put(" ")
+  fields.put_connection(buf, ex, arrow)
+  if fields.has(ex.flags, C.PS_EXCHANGE_STARTED) then buf:putf(" [#%u]", ex.id) end
+  end_note(buf, colors)
 end
 
-local function put_summary(buf, request, response, colors)
-  local parts = {}
-  if request then parts[#parts + 1] = "request body " .. fields.size(request.body.size_bytes) end
-  if response then parts[#parts + 1] = "response body " .. fields.size(response.body.size_bytes) end
-  if request and response then
-    local first = fields.elapsed_ns(request.first_ts_ns, response.first_ts_ns)
-    local last = fields.elapsed_ns(request.first_ts_ns, response.last_ts_ns)
-    parts[#parts + 1] = "response began after " .. fields.duration(first)
-    parts[#parts + 1] = "ended after " .. fields.duration(last)
-    if request.process.tgid ~= response.process.tgid then
-      parts[#parts + 1] = "response by " .. process_text(response.process)
-    end
+local function put_durations(buf, request, response, opts)
+  buf:put(", response began after ")
+  fields.put_duration(buf, fields.elapsed_ns(request.first_ts_ns, response.first_ts_ns))
+  buf:put(", ended after ")
+  fields.put_duration(buf, fields.elapsed_ns(request.first_ts_ns, response.last_ts_ns))
+  if request.process.tgid ~= response.process.tgid then
+    buf:put(", response by ")
+    put_process(buf, response.process, opts)
   end
-  put_note(buf, colors, table.concat(parts, ", "))
 end
 
---- Several lines for one exchange, the last of them empty.
+local function put_summary(buf, request, response, opts, colors)
+  if not request and not response then return end
+  begin_note(buf, colors)
+  if request then
+    buf:put("request body ")
+    fields.put_size(buf, request.body.size_bytes)
+  end
+  if response then
+    buf:put(request and ", " or "", "response body ")
+    fields.put_size(buf, response.body.size_bytes)
+  end
+  if request and response then put_durations(buf, request, response, opts) end
+  end_note(buf, colors)
+end
+
+--- Append several lines for one exchange, the last of them empty.
+-- @param buf string.buffer
 -- @param ex const struct ps_exchange *
 -- @param opts table: color (boolean), clock_offset_ns (number or 64-bit
---   integer to add to CLOCK_MONOTONIC to get Unix time)
--- @return string that ends in an empty line
-function _M.format(ex, opts)
-  local buf = buffer.new()
+--   integer to add to CLOCK_MONOTONIC to get Unix time), no_decode (true: bodies as on the wire), max_body_bytes
+function _M.put(buf, ex, opts)
   local request, response = fields.request(ex), fields.response(ex)
   local colors = fields.palette(opts.color)
 
-  put_opening(buf, ex, opts, colors)
-  if request then put_request(buf, request, colors) end
-  if response then put_response(buf, ex, response, colors) end
+  put_opening(buf, fields.first_ts_ns(ex), fields.process(ex), ex, nil, opts, colors)
+  if request then put_request(buf, request, opts, colors) end
+  if response then put_response(buf, ex, response, opts, colors) end
   local marks = buffer.new()
   fields.put_exchange_marks(marks, ex)
+  if grpc.is_call(ex) then grpc.put_mark(marks, ex) end
+  stream.put_counts(marks, ex)
   if #marks > 0 then buf:put(colors.mark, "*", marks:get(), colors.off, "\n") end
-  put_summary(buf, request, response, colors)
+  put_summary(buf, request, response, opts, colors)
   buf:put("\n")
-  return buf:get()
+end
+
+--- The same for an exchange that has started and goes on.
+function _M.put_started(buf, ex, opts)
+  local colors = fields.palette(opts.color)
+  begin_note(buf, colors)
+  buf:put("started; it goes on")
+  end_note(buf, colors)
+  _M.put(buf, ex, opts)
+end
+
+-- What kind of message it is, and how large.
+local function put_kind(buf, message, colors)
+  buf:put(message.direction == C.PS_OUT and "> " or "< ", colors.method, stream.protocol_words[message.protocol], " ",
+    stream.types[message.type], colors.off, " ")
+  fields.put_size(buf, message.body.size_bytes)
+  for _, name in ipairs { "name", "event_id" } do
+    if message[name].len > 0 then
+      buf:put(name == "name" and " event: " or " id: ")
+      put_slice(buf, message[name])
+    end
+  end
+end
+
+--- Append several lines for a message of an exchange, the last of them empty.
+-- @param buf string.buffer
+-- @param item const struct ps_item *
+-- @param opts see put()
+function _M.put_message(buf, item, opts)
+  local ex, message = item.exchange, item.message
+  local colors = fields.palette(opts.color)
+
+  put_opening(buf, message.first_ts_ns, message.process, ex, stream.arrow(message), opts, colors)
+  put_kind(buf, message, colors)
+  buf:put(colors.mark)
+  stream.put_marks(buf, ex, message)
+  buf:put(colors.off, "\n")
+  if not grpc.is_call(ex) or not grpc.put_fields(buf, message) then
+    body.put_payload(buf, message.body, opts, colors)
+  end
+  buf:put("\n")
 end
 
 return _M
