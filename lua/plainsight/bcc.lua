@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
---- Binding to libbcc, as far as it is used: compile C to BPF instructions and
--- create the maps. Only this file declares libbcc.
+--- Binding to libbcc, as far as it is used: compile C to BPF instructions. Only
+-- this file declares libbcc.
 --
 -- Not BCC's own Lua front end: Debian's does not load, upstream's has no ring
--- buffer. Programs are loaded by plainsight.bpf, which keeps the verifier's log.
+-- buffer. Maps and programs are created by plainsight.loader, without libbcc.
 local ffi = require "ffi"
+local bpf = require "plainsight.bpf"
+local description = require "plainsight.description"
 
 local _M = {}
 
@@ -21,8 +23,8 @@ const char *bpf_table_name(void *module, size_t id);
 int bpf_table_fd(void *module, const char *name);
 ]]
 
--- 0.26 (Debian 12) to 0.31 (Debian 13) share this soname and these signatures.
-local SONAME = "libbcc.so.0"
+--- 0.26 (Debian 12) to 0.31 (Debian 13) share this soname and these signatures.
+_M.SONAME = "libbcc.so.0"
 
 local library
 
@@ -30,7 +32,7 @@ local library
 -- @return true, or nil and a message with the remedy
 function _M.open()
   if library then return true end
-  local ok, result = pcall(ffi.load, SONAME)
+  local ok, result = pcall(ffi.load, _M.SONAME)
   if not ok then return nil, "libbcc is missing: apt-get install libbpfcc" end
   local has = pcall(function() return result.bpf_module_create_c_from_string end)
   if not has then return nil, "libbcc is too old (0.26 or newer is needed): apt-get install libbpfcc" end
@@ -53,27 +55,25 @@ function _M.compile(text, cflags)
   return setmetatable({ handle = handle }, Module)
 end
 
---- Instructions of every program.
--- @return { name = string of 8-byte instructions }
-function Module:programs()
-  local programs = {}
-  for id = 0, tonumber(library.bpf_num_functions(self.handle)) - 1 do
-    local name = ffi.string(library.bpf_function_name(self.handle, id))
-    programs[name] = ffi.string(library.bpf_function_start(self.handle, name),
-      tonumber(library.bpf_function_size(self.handle, name)))
-  end
-  return programs
-end
-
---- Descriptors of every map; they belong to the module.
--- @return { name = fd }
-function Module:maps()
-  local maps = {}
+--- What was compiled. BCC has created the maps, and they go with the module: what counts here is how.
+-- @return see plainsight.description; or nil and a message
+function Module:describe()
+  local result, places = { maps = {}, programs = {} }, {}
   for id = 0, tonumber(library.bpf_num_tables(self.handle)) - 1 do
     local name = ffi.string(library.bpf_table_name(self.handle, id))
-    maps[name] = library.bpf_table_fd(self.handle, name)
+    local fd = library.bpf_table_fd(self.handle, name)
+    local map, err = bpf.map_definition(fd)
+    if not map then return nil, err end
+    map.name = name
+    result.maps[id + 1], places[fd] = map, id
   end
-  return maps
+  for id = 0, tonumber(library.bpf_num_functions(self.handle)) - 1 do
+    local name = ffi.string(library.bpf_function_name(self.handle, id))
+    local insns = ffi.string(library.bpf_function_start(self.handle, name),
+      tonumber(library.bpf_function_size(self.handle, name)))
+    result.programs[name] = description.with_places(insns, places)
+  end
+  return result
 end
 
 return _M

@@ -3,7 +3,7 @@
 -- description (Documentation/bpf/btf.rst), without tools or headers.
 local ffi = require "ffi"
 local bit = require "bit"
-local paths = require "plainsight.paths"
+local files = require "plainsight.files"
 
 local _M = {}
 
@@ -30,20 +30,19 @@ Btf.__index = Btf
 local function kind_of(info) return bit.band(bit.rshift(info, 24), 31) end
 
 --- Read a BTF file.
--- @param wanted set of names of structs and functions that will be asked for: { task_struct = true, ... }
+-- @param wanted set of names of structs, functions and enums that will be asked for: { task_struct = true, ... }
 -- @param path default: the running kernel's
--- @return object for offset(), or nil and a message
+-- @return object for offset(), id() and enumerator(), or nil and a message
 function _M.load(wanted, path)
-  local data, err = paths.read(path or _M.VMLINUX)
-  if not data then return nil, err end
-  local base = ffi.cast("const uint8_t *", data)
-  if #data < 24 or ffi.cast("const uint16_t *", base)[0] ~= MAGIC then
+  local base, size = files.read_bytes(path or _M.VMLINUX)
+  if not base then return nil, size end
+  if size < 24 or ffi.cast("const uint16_t *", base)[0] ~= MAGIC then
     return nil, (path or _M.VMLINUX) .. ": not BTF"
   end
   local header = ffi.cast("const uint32_t *", base)
   local header_len, type_offset, type_len, string_offset = header[1], header[2], header[3], header[4]
   local self = setmetatable({
-    data = data, -- keeps the memory behind the pointers
+    data = base, -- keeps the memory behind the pointers
     types = ffi.cast("const uint32_t *", base + header_len + type_offset),
     strings = ffi.cast("const char *", base + header_len + string_offset),
     words = type_len / 4,
@@ -53,17 +52,26 @@ function _M.load(wanted, path)
   return self
 end
 
+--- The first two bytes of names, as a set: most types can be told by them, without making a string of each name.
+local function beginnings(names)
+  local set = ffi.new("bool[65536]")
+  for name in pairs(names) do set[name:byte(1) + 256 * (name:byte(2) or 0)] = true end
+  return set
+end
+
 --- One pass over all types: where each begins, and the wanted structs by name.
 function Btf:index(wanted)
-  local types, words = self.types, self.words
+  local types, words, is_beginning = self.types, self.words, beginnings(wanted)
+  local strings = ffi.cast("const uint8_t *", self.strings)
   local starts = ffi.new("uint32_t[?]", words / 3 + 1)
   local at, id = 0, 1
   while at < words do
     local name_offset, info = types[at], types[at + 1]
     local kind, count = kind_of(info), bit.band(info, 0xffff)
     starts[id] = at
-    if (kind == KIND.STRUCT or kind == KIND.FUNC) and name_offset ~= 0 then
-      local name = ffi.string(self.strings + name_offset)
+    if (kind == KIND.STRUCT or kind == KIND.FUNC or kind == KIND.ENUM) and
+      is_beginning[strings[name_offset] + 256 * strings[name_offset + 1]] then
+      local name = ffi.string(strings + name_offset)
       if wanted[name] and not self.by_name[name] then self.by_name[name] = id end
     end
     at = at + 3 + (FIXED[kind] or 0) + (PER_MEMBER[kind] or 0) * count
@@ -101,8 +109,20 @@ function Btf:member(id, name)
   end
 end
 
---- Type id of a function, as needed to call it (kfunc); nil when this kernel has no such function.
-function Btf:function_id(name) return self.by_name[name] end
+--- Type id of a struct or a function (a kfunc is called by it); nil when this kernel has none of that name.
+function Btf:id(name) return self.by_name[name] end
+
+--- Value of an enumerator; nil when this kernel has no such enum, or no such name in it.
+-- @param enum "cgroup_subsys_id"
+-- @param name "pids_cgrp_id"
+function Btf:enumerator(enum, name)
+  local at = self.by_name[enum] and self.starts[self.by_name[enum]]
+  if not at or kind_of(self.types[at + 1]) ~= KIND.ENUM then return nil end
+  for m = 0, bit.band(self.types[at + 1], 0xffff) - 1 do
+    local entry = at + 3 + m * 2
+    if ffi.string(self.strings + self.types[entry]) == name then return tonumber(self.types[entry + 1]) end
+  end
+end
 
 --- Byte offset of a member path.
 -- @param struct "sock"

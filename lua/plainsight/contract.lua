@@ -9,7 +9,9 @@ local paths = require "plainsight.paths"
 local _M = {}
 
 --- Headers in the order in which they depend on each other.
-_M.headers = { "probes/include/event.h", "src/plainsight.h" }
+_M.headers = {
+  "probes/include/event.h", "src/plainsight.h", "src/plainsight_elf.h", "src/plainsight_secrets.h",
+}
 
 for _, header in ipairs(_M.headers) do
   local text = assert(paths.read(paths.file(header)))

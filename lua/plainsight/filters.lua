@@ -4,17 +4,13 @@
 -- hold. (What is captured at all is decided in the kernel: probes/include/filter.h.)
 local ffi = require "ffi"
 local fields = require "plainsight.output.fields"
+local glob = require "plainsight.glob"
 require "plainsight.contract"
 
 local _M = {}
 local C = ffi.C
 
 local NS_PER_MS = 1e6
-
---- A Lua pattern for a glob in which * stands for any characters.
-local function glob(text)
-  return "^" .. text:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*") .. "$"
-end
 
 --- Read --status.
 -- @param text "404", "5xx", "none" (no response), or several with commas
@@ -54,21 +50,21 @@ local function status_test(matches)
   end
 end
 
---- The Host header, with and without its port (RFC 9110 7.2); names are case-insensitive.
+--- The Host header, of HTTP/2 the authority, with and without its port (RFC 9110 7.2); names are case-insensitive.
 local function host_test(pattern)
-  pattern = glob(pattern:lower())
+  pattern = glob.pattern(pattern:lower())
   return function(ex)
     local request = fields.request(ex)
-    local host = request and fields.header(request, "host")
-    if not host then return false end
-    host = host:lower()
+    local slice = request and fields.host_slice(request)
+    if not slice then return false end
+    local host = ffi.string(slice.data, slice.len):lower()
     return host:find(pattern) ~= nil or host:gsub(":%d+$", ""):find(pattern) ~= nil
   end
 end
 
 --- The path of the target, without the query; of a target in absolute form as well (RFC 9112 3.2).
 local function path_test(pattern)
-  pattern = glob(pattern)
+  pattern = glob.pattern(pattern)
   return function(ex)
     local request = fields.request(ex)
     if not request then return false end

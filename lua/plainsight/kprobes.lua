@@ -13,27 +13,19 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local bpf = require "plainsight.bpf"
+local guardian = require "plainsight.guardian"
 local paths = require "plainsight.paths"
 local sys = require "plainsight.sys"
 
 local _M = {}
 local C = ffi.C
 
-ffi.cdef [[
-pid_t setsid(void);
-int chdir(const char *path);
-int usleep(unsigned us);
-]]
-
 --- Calls of one function that can be under way at once, the most that the kernel allows.
 _M.MAXACTIVE = 4096
 
 local PREFIX = "plainsight_" -- of groups; the pid follows
-local NR_CLOSE_RANGE = 436 -- x86-64
-local PR_SET_NAME = 15
-local O_WRONLY, O_RDWR, O_APPEND, O_CLOEXEC = 1, 2, 0x400, 0x80000
--- A dead process's probes are detached a little after its end of the pipe is closed.
-local DELETE_TRIES, DELETE_PAUSE_US = 300, 20000
+local O_WRONLY, O_APPEND, O_CLOEXEC = 1, 0x400, 0x80000
+local DELETE_S_MAX = 6
 
 --- Have the kernel take a line for kprobe_events.
 -- @return true, or nil, message, errno
@@ -75,48 +67,15 @@ local function is_stale(pid)
   return pid == C.getpid() or (C.kill(pid, 0) ~= 0 and ffi.errno() == sys.errno.ESRCH)
 end
 
---- In the reaper: keep nothing of the tool open but the pipe, which becomes stdin.
-local function let_go(pipe)
-  C.setsid()
-  C.chdir("/")
-  C.prctl(PR_SET_NAME, ffi.cast("const char *", "kprobe-reaper"))
-  C.dup2(pipe, 0)
-  local null = C.open("/dev/null", O_RDWR)
-  C.dup2(null, 1)
-  C.dup2(null, 2)
-  if C.syscall(NR_CLOSE_RANGE, ffi.cast("unsigned", 3), ffi.cast("unsigned", -1), ffi.cast("unsigned", 0)) ~= 0 then
-    for fd = 3, 1023 do C.close(fd) end -- before Linux 5.9
-  end
-end
-
---- The reaper's life: it inherits that signals for the tool are blocked.
-local function reap(root, owner, pipe)
-  let_go(pipe)
-  sys.read_all(0) -- nothing is ever written
-  local function is_owner(pid) return pid == owner end
-  for _ = 1, DELETE_TRIES do
-    if delete(root, is_owner) then break end
-    C.usleep(DELETE_PAUSE_US)
-  end
-  C._exit(0)
-end
-
---- Start the reaper of this process's definitions. A process in between makes it nobody's child.
+--- Start the reaper of this process's definitions.
 -- @return descriptor: the reaper acts once it is closed; or nil and a message
 local function start_reaper(root)
   local owner = C.getpid()
-  local theirs, mine = sys.pipe()
-  if not theirs then return nil, mine end
-  local pid = C.fork()
-  if pid < 0 then return sys.failed("fork") end
-  if pid == 0 then
-    C.close(mine)
-    if C.fork() == 0 then reap(root, owner, theirs) end
-    C._exit(0)
-  end
-  C.close(theirs)
-  sys.wait(pid)
-  return mine
+  local function is_owner(pid) return pid == owner end
+  -- A dead process's probes are detached a little after its end of the pipe is closed.
+  return guardian.start("kprobe-reaper", function()
+    guardian.retry(DELETE_S_MAX, function() return delete(root, is_owner) end)
+  end)
 end
 
 local Kprobes = {}

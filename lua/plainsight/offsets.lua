@@ -9,10 +9,26 @@ local _M = {}
 local NEEDED = {
   { "OFF_TASK_FILES", "task_struct", "files" },
   { "OFF_TASK_TGID", "task_struct", "tgid" },
+  { "OFF_TASK_PID", "task_struct", "pid" },
+  { "OFF_TASK_COMM", "task_struct", "comm" },
+  { "OFF_TASK_CRED", "task_struct", "cred" },
+  { "OFF_TASK_CGROUPS", "task_struct", "cgroups" },
+  { "OFF_CRED_UID", "cred", "uid.val" },
+  { "OFF_CSS_SET_DFL_CGRP", "css_set", "dfl_cgrp" },
+  { "OFF_CSS_CGROUP", "cgroup_subsys_state", "cgroup" },
+  { "OFF_CGROUP_KN", "cgroup", "kn" },
+  { "OFF_CGROUP_PARENT_CSS", "cgroup", "self.parent" },
+  { "OFF_KERNFS_NODE_ID", "kernfs_node", "id" },
+  { "OFF_TASK_REAL_PARENT", "task_struct", "real_parent" },
+  { "OFF_TASK_GROUP_LEADER", "task_struct", "group_leader" },
+  { "OFF_TASK_THREAD_PID", "task_struct", "thread_pid" },
+  { "OFF_PID_LEVEL", "pid", "level" },
+  { "OFF_PID_NUMBERS", "pid", "numbers" },
   { "OFF_TASK_SIGNAL", "task_struct", "signal" },
   { "OFF_TASK_STACK", "task_struct", "stack" },
   { "OFF_TASK_STATUS", "task_struct", "thread_info.status" },
   { "OFF_SIGNAL_LIVE", "signal_struct", "live" },
+  { "OFF_SIGNAL_PIDS", "signal_struct", "pids" },
   { "OFF_FILES_FDT", "files_struct", "fdt" },
   { "OFF_FDTABLE_MAX_FDS", "fdtable", "max_fds" },
   { "OFF_FDTABLE_FD", "fdtable", "fd" },
@@ -31,6 +47,9 @@ local NEEDED = {
   { "OFF_INODE_SIZE", "inode", "i_size" },
   { "OFF_INODE_MODE", "inode", "i_mode" },
   { "OFF_INODE_INO", "inode", "i_ino" },
+  { "OFF_INODE_SB", "inode", "i_sb" },
+  { "OFF_SUPER_BLOCK_DEV", "super_block", "s_dev" },
+  { "OFF_BINPRM_FILE", "linux_binprm", "file" },
   { "OFF_SOCKET_TYPE", "socket", "type" },
   { "OFF_SOCKET_SK", "socket", "sk" },
   { "OFF_SOCK_FAMILY", "sock", "__sk_common.skc_family" },
@@ -60,36 +79,68 @@ local OPTIONAL = {
   { "OFF_IO_KIOCB_OPCODE", "io_kiocb", "opcode" },
 }
 
--- Kernel functions that probes/include/kernel.h calls by these numbers, from the kernel on where
--- programs on system calls can be preempted. In that order: -DPREEMPTION_KFUNCS stands for all.
-local KFUNCS = { { 0x7fff0001, "bpf_preempt_disable" }, { 0x7fff0002, "bpf_preempt_enable" } }
-local KFUNCS_KERNEL_MIN = 6013
+-- Structs that probes/include/kernel.h reads members of with plain loads: READ_FIELD().
+local TYPES = {
+  { "TYPE_TASK", "task_struct" }, { "TYPE_FILES", "files_struct" }, { "TYPE_FDTABLE", "fdtable" },
+  { "TYPE_FILE", "file" }, { "TYPE_INODE", "inode" }, { "TYPE_SOCKET", "socket" }, { "TYPE_SOCK", "sock" },
+  { "TYPE_TCP", "tcp_sock" }, { "TYPE_LIST_HEAD", "list_head" }, { "TYPE_USER_REGS", "pt_regs" },
+  { "TYPE_PID", "pid" }, { "TYPE_CRED", "cred" },
+  { "TYPE_CSS", "cgroup_subsys_state" }, { "TYPE_CSS_SET", "css_set" }, { "TYPE_CGROUP", "cgroup" },
+  { "TYPE_KERNFS_NODE", "kernfs_node" },
+}
+
+-- Kernel functions that probes/include/kernel.h calls by these numbers: all of a group or none of it.
+local KFUNCS = {
+  -- From the kernel on where programs on system calls can be preempted.
+  { flag = "PREEMPTION_KFUNCS", kernel_min = 6013,
+    { 0x7fff0001, "bpf_preempt_disable" }, { 0x7fff0002, "bpf_preempt_enable" } },
+  { flag = "HAVE_RDONLY_CAST", kernel_min = 6002, { 0x7fff0003, "bpf_rdonly_cast" } },
+}
+
+local SUBSYSTEMS = "cgroup_subsys_id"
+local POINTER_BYTES = 8
 
 local function wanted_names()
-  local wanted = {}
-  for _, kfunc in ipairs(KFUNCS) do wanted[kfunc[2]] = true end
-  for _, list in ipairs({ NEEDED, OPTIONAL }) do
+  local wanted = { [SUBSYSTEMS] = true }
+  for _, list in ipairs({ NEEDED, OPTIONAL, TYPES, unpack(KFUNCS) }) do
     for _, need in ipairs(list) do wanted[need[2]] = true end
   end
   return wanted
 end
 
---- BTF ids of the kfuncs by the numbers that the probes call; nil when they are not needed or not there.
-local function kfunc_ids(types)
-  if bpf.kernel_version() < KFUNCS_KERNEL_MIN then return nil end
-  local ids = {}
-  for _, kfunc in ipairs(KFUNCS) do
-    ids[kfunc[1]] = types:function_id(kfunc[2])
-    if not ids[kfunc[1]] then return nil end
+--- BTF ids of a group of kfuncs into ids, by the numbers that the probes call. Returns whether all are there.
+local function add_kfuncs(types, group, ids)
+  if bpf.kernel_version() < group.kernel_min then return false end
+  for _, kfunc in ipairs(group) do
+    if not types:id(kfunc[2]) then return false end
   end
-  return ids
+  for _, kfunc in ipairs(group) do ids[kfunc[1]] = types:id(kfunc[2]) end
+  return true
+end
+
+--- Compiler options for what goes by BTF ids; ids is filled with those of kfuncs.
+local function add_ids(types, flags, ids, without)
+  for _, group in ipairs(KFUNCS) do
+    if group.flag ~= without and add_kfuncs(types, group, ids) then flags[#flags + 1] = "-D" .. group.flag end
+  end
+  for _, need in ipairs(TYPES) do flags[#flags + 1] = ("-D%s=%d"):format(need[1], types:id(need[2]) or 0) end
+end
+
+--- Where in a css_set the way to the cgroup v1 hierarchy of a controller begins (probes/include/cgroup.h).
+-- @return a compiler option, or nil and a message
+local function v1_option(types, controller)
+  local first = types:offset("css_set", "subsys")
+  local index = types:enumerator(SUBSYSTEMS, (controller == "blkio" and "io" or controller) .. "_cgrp_id")
+  if not first or not index then return nil, ("the kernel's BTF has no cgroup controller %s"):format(controller) end
+  return ("-DCGROUP_V1_SUBSYS=%d"):format(first + index * POINTER_BYTES)
 end
 
 --- Compiler options with every offset.
--- @param path BTF file; default: the running kernel's
--- @return list of "-DOFF_...=N" and BTF ids of kfuncs by number (or nil); or nil and a message
-function _M.cflags(path)
-  local types, err = btf.load(wanted_names(), path)
+-- @param without a flag of KFUNCS to do without, or nil
+-- @param v1_controller cgroup ids are those of the v1 hierarchy of this controller; nil: of cgroup v2
+-- @return list of "-DOFF_...=N" and the like, and BTF ids of kfuncs by number; or nil and a message
+function _M.cflags(without, v1_controller)
+  local types, err = btf.load(wanted_names())
   if not types then return nil, err end
   local flags = {}
   for _, need in ipairs(NEEDED) do
@@ -105,8 +156,12 @@ function _M.cflags(path)
   end
   -- file_ref_t counts from 0 for one reference, the older f_count from 1.
   flags[#flags + 1] = "-DFILE_COUNT_ONE=" .. (types:offset("file", "f_ref.refcnt") and 0 or 1)
-  local kfuncs = kfunc_ids(types)
-  if kfuncs then flags[#flags + 1] = "-DPREEMPTION_KFUNCS" end
+  if v1_controller then
+    flags[#flags + 1], err = v1_option(types, v1_controller)
+    if err then return nil, err end
+  end
+  local kfuncs = {}
+  add_ids(types, flags, kfuncs, without)
   return flags, kfuncs
 end
 

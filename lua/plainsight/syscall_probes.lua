@@ -1,14 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
---- The probes on system calls (probes/syscalls.c): options to compiler flags and
--- filter maps, and where each program is attached.
+--- The probes on system calls (probes/syscalls.c): which programs there are, and
+-- where each is attached.
 local ffi = require "ffi"
-local bit = require "bit"
 local bpf = require "plainsight.bpf"
 local compiler = require "plainsight.compiler"
-local contract = require "plainsight.contract" -- luacheck: ignore (declares the structs)
+local hierarchy = require "plainsight.containers.hierarchy"
 local kprobes = require "plainsight.kprobes"
+local loader = require "plainsight.loader"
 local offsets = require "plainsight.offsets"
-local sys = require "plainsight.sys"
+local settings = require "plainsight.settings"
+local tls_probes = require "plainsight.tls.probes"
+require "plainsight.contract"
 
 local _M = {}
 local C = ffi.C
@@ -23,6 +25,9 @@ local IO_CALLS = {
   "__x64_sys_recvmmsg", "__x64_sys_sendmmsg", "__x64_sys_sendfile64", "__x64_sys_splice", "__x64_sys_shutdown",
 }
 
+-- What tells that a process has loaded something to attach to (probes/include/notice.h).
+local PROCESS_CALLS = { "__x64_sys_mmap" }
+
 -- 32-bit system calls, to count them. Which of them exist depends on the kernel's configuration and version.
 local COMPAT_CALLS = {
   "__ia32_sys_read", "__ia32_sys_write", "__ia32_sys_sendto", "__ia32_compat_sys_recvfrom",
@@ -33,6 +38,11 @@ local COMPAT_CALLS = {
 local URING_TRACEPOINTS = { "io_uring_submit_req", "io_uring_submit_sqe" }
 local URING_KERNEL_MIN = 5019
 
+-- Whose programs have their names.
+local RAW_TRACEPOINTS = {
+  "sched_process_fork", "sched_process_exec", "sched_process_exit", "tcp_destroy_sock", "inet_sock_set_state",
+}
+
 local COMMON_PROGRAMS = {
   { name = "tcp_destroy_sock", type = "raw_tracepoint" },
   { name = "inet_sock_set_state", type = "raw_tracepoint" },
@@ -42,7 +52,7 @@ local COMMON_PROGRAMS = {
 local CONTINUATIONS = { "copy_more", "judge", "copy_messages", "copy_file" } -- enum continuation
 
 --- Programs to load, for a way to attach.
-local function programs_for(attach, follow)
+local function programs_for(attach, opts)
   local entry = attach == "kprobe" and "syscall_return" or "sys_exit"
   local entry_type = attach == "kprobe" and "kprobe" or "tracepoint"
   local list = {
@@ -57,25 +67,13 @@ local function programs_for(attach, follow)
   list[#list + 1] = attach == "kprobe" and { name = "syscall_close", type = "kprobe" } or
     { name = "sys_enter_close", type = "tracepoint" }
   for _, program in ipairs(COMMON_PROGRAMS) do list[#list + 1] = program end
-  if follow then list[#list + 1] = { name = "sched_process_fork", type = "raw_tracepoint" } end
+  local is_following = opts.pids and opts.follow ~= false
+  if is_following or opts.tls and not opts.pids and settings.is_by_process(opts) then
+    list[#list + 1] = { name = "sched_process_fork", type = "raw_tracepoint" }
+  end
+  if opts.tls then list[#list + 1] = { name = "sched_process_exec", type = "raw_tracepoint" } end
+  if opts.tls and attach == "kprobe" then list[#list + 1] = { name = "child_starts", type = "kprobe" } end
   return list
-end
-
---- "port == 80 || port == 443" from validated numbers.
-local function port_test(ports)
-  local tests = {}
-  for i, port in ipairs(ports) do tests[i] = ("port==%d"):format(port) end
-  return table.concat(tests, "||")
-end
-
-local function filter_cflags(opts)
-  local flags = {}
-  if opts.pids then flags[#flags + 1] = "-DFILTER_TGID" end
-  if opts.uid then flags[#flags + 1] = ("-DFILTER_UID=%d"):format(opts.uid) end
-  if opts.comm then flags[#flags + 1] = "-DFILTER_COMM" end
-  if opts.cgroup then flags[#flags + 1] = "-DFILTER_CGROUP" end
-  if opts.ports then flags[#flags + 1] = "-DFILTER_PORTS=(" .. port_test(opts.ports) .. ")" end
-  return flags
 end
 
 --- How to attach: what was asked for, else tracepoints where the kernel has them.
@@ -86,27 +84,6 @@ local function choose_attach(wanted)
     return nil, "this kernel has no kprobes (CONFIG_KPROBES): use --attach tracepoint"
   end
   return wanted or (bpf.has_tracepoint("raw_syscalls", "sys_exit") and "tracepoint" or "kprobe")
-end
-
-local function set_filters(maps, opts)
-  local one = ffi.new("uint8_t[1]", 1)
-  for _, pid in ipairs(opts.pids or {}) do
-    local ok, err = bpf.map_update(maps.traced_tgids, ffi.new("uint32_t[1]", pid), one)
-    if not ok then return nil, err end
-  end
-  local zero = ffi.new("uint32_t[1]")
-  if opts.comm then
-    local ok, err = bpf.map_update(maps.traced_comm, zero, ffi.new("char[16]", opts.comm))
-    if not ok then return nil, err end
-  end
-  if opts.cgroup then
-    local fd = C.open(opts.cgroup, bit.bor(0x80000, 0x10000)) -- O_CLOEXEC | O_DIRECTORY
-    if fd < 0 then return sys.failed("--cgroup " .. opts.cgroup) end
-    local ok = bpf.map_update(maps.traced_cgroup, zero, ffi.new("uint32_t[1]", fd))
-    C.close(fd)
-    if not ok then return nil, ("--cgroup %s: not a cgroup v2 directory"):format(opts.cgroup) end
-  end
-  return true
 end
 
 local function set_continuations(loaded)
@@ -127,10 +104,19 @@ function Probes:keep(fd, err)
   return true
 end
 
+function Probes:attach_process_kprobes()
+  local probes = self.kprobes
+  local ok, err = probes:define("syscall_return", PROCESS_CALLS, kprobes.MAXACTIVE)
+  if ok then ok, err = probes:define("child_starts", { "schedule_tail" }, kprobes.MAXACTIVE) end
+  if ok then ok, err = probes:attach(self.programs.child_starts, "child_starts") end
+  return ok, err
+end
+
 function Probes:attach_kprobes()
   local probes = self.kprobes
   local ok, err = probes:define("syscall_return", IO_CALLS, kprobes.MAXACTIVE)
   if ok then ok, err = probes:define("syscall_return", COMPAT_CALLS, kprobes.MAXACTIVE, true) end
+  if ok and self.tls then ok, err = self:attach_process_kprobes() end
   if ok then ok, err = probes:define("syscall_close", { "__x64_sys_close" }) end
   if ok then ok, err = probes:attach(self.programs.syscall_close, "syscall_close") end
   if ok then ok, err = probes:attach(self.programs.syscall_return, "syscall_return") end
@@ -145,7 +131,7 @@ end
 
 --- Attach everything; what data passes through comes last.
 function Probes:attach()
-  for _, name in ipairs({ "sched_process_fork", "sched_process_exit", "tcp_destroy_sock", "inet_sock_set_state" }) do
+  for _, name in ipairs(RAW_TRACEPOINTS) do
     if self.programs[name] then
       local ok, err = self:keep(bpf.attach_raw_tracepoint(self.programs[name], name))
       if not ok then return nil, err end
@@ -167,7 +153,7 @@ function Probes:close()
   self.links = {}
 end
 
-local LOSSES = { "ring_full", "fault", "table_full", "cut", "no_buffer" } -- enum ps_loss
+local LOSSES = { "ring_full", "fault", "table_full", "cut", "no_buffer", "notices" } -- enum ps_loss
 local INVISIBLE = { [0] = "io_uring", [1] = "compat" } -- enum ps_invisible
 
 --- Runs of all programs that the kernel skipped.
@@ -198,6 +184,26 @@ function Probes:seen_bytes()
   return bpf.map_sum(self.maps.seen_bytes, ffi.new("uint32_t[1]"))
 end
 
+--- Capture less: probes/include/report.h.
+-- @param share number from 0 to 256: of so many of 256 connections nothing
+-- @param is_without_bodies boolean: of large calls of HTTP/1 only heads
+-- @return true, or nil and a message
+function Probes:leave_out(share, is_without_bodies)
+  local function set(index, value)
+    return bpf.map_update(self.maps.budget, ffi.new("uint32_t[1]", index), ffi.new("uint32_t[1]", value))
+  end
+  local ok, err = set(1, is_without_bodies and 1 or 0)
+  if ok then ok, err = set(0, share) end
+  return ok, err
+end
+
+--- What moved on connections while they were left out.
+-- @return calls, bytes
+function Probes:left_out()
+  local calls, bytes = ffi.new("uint32_t[1]", 0), ffi.new("uint32_t[1]", 1)
+  return bpf.map_sum(self.maps.left_out, calls), bpf.map_sum(self.maps.left_out, bytes)
+end
+
 --- Processes that move data in ways that cannot be followed.
 -- @return list of { pid, comm, kind = "io_uring" or "compat", calls }, by pid
 function Probes:invisible()
@@ -217,16 +223,48 @@ function Probes:invisible()
   return list
 end
 
---- Returns compiler options and BTF ids of kfuncs (see plainsight.offsets), or nil and a message.
-local function cflags_for(opts, attach_kind)
-  local cflags, kfuncs = offsets.cflags()
+--- What depends on the kernel and the way to attach, and on nothing else: the cache of compiled probes
+-- (plainsight.cache) has an entry for each.
+-- @return compiler options and BTF ids of kfuncs (see plainsight.offsets), or nil and a message
+local function cflags_for(attach_kind, without)
+  local cgroups = hierarchy.find()
+  local cflags, kfuncs = offsets.cflags(without, cgroups and cgroups.controller)
   if not cflags then return nil, kfuncs end
-  for _, flag in ipairs(filter_cflags(opts)) do cflags[#cflags + 1] = flag end
-  cflags[#cflags + 1] = ("-DSELF_TGID=%d"):format(C.getpid())
-  cflags[#cflags + 1] = ("-DRING_PAGES=%d"):format(opts.ring_mib * 256)
   if attach_kind == "kprobe" then cflags[#cflags + 1] = "-DATTACH_KPROBE" end
-  if bpf.kernel_version() >= 5015 then cflags[#cflags + 1] = "-DHAVE_TASK_PT_REGS" end
+  if bpf.kernel_version() >= 5015 then
+    cflags[#cflags + 1] = "-DHAVE_TASK_PT_REGS"
+    cflags[#cflags + 1] = "-DHAVE_ATTACH_COOKIE"
+  end
   return cflags, kfuncs
+end
+
+--- Maps and programs in the kernel, with filters set.
+-- @param without see plainsight.offsets
+-- @return plainsight.loader object; or nil, message, and whether the kernel refused a program
+local function load_programs(opts, attach_kind, without)
+  local cflags, kfuncs = cflags_for(attach_kind, without)
+  if not cflags then return nil, kfuncs end
+  local description, err = compiler.describe(FILE, cflags)
+  if not description then return nil, err end
+  local loaded = loader.new(description, {
+    settings = settings.of(opts), kfuncs = kfuncs, max_entries = { events = opts.ring_mib * 1024 * 1024 },
+  })
+  local accepted, ok
+  accepted, err = loaded:load(programs_for(attach_kind, opts))
+  ok = accepted
+  if ok then ok, err = set_continuations(loaded) end
+  if ok then ok, err = settings.fill(loaded.maps, opts) end
+  if ok then return loaded end
+  loaded:close()
+  return nil, err, not accepted
+end
+
+--- The same, whatever the verifier thinks of plain loads of kernel memory: it compares them with the kernel's
+-- types, and those of the next kernel are not known.
+local function load_either(opts, attach_kind)
+  local loaded, err, refused = load_programs(opts, attach_kind)
+  if refused then loaded = load_programs(opts, attach_kind, "HAVE_RDONLY_CAST") end
+  return loaded, err
 end
 
 --- Compile, load and set the filters; attach with :attach().
@@ -240,16 +278,18 @@ function _M.load(opts)
     reaped, err = kprobes.new() -- first of all: its child process then shares nothing that is opened here
     if not reaped then return nil, err end
   end
-  local loaded, ok
-  local cflags, kfuncs = cflags_for(opts, attach_kind)
-  if not cflags then return nil, kfuncs end
-  loaded, err = compiler.load(FILE, cflags, programs_for(attach_kind, opts.pids and opts.follow ~= false), kfuncs)
+  local loaded
+  loaded, err = load_either(opts, attach_kind)
   if not loaded then return nil, err end
-  ok, err = set_continuations(loaded)
-  if ok then ok, err = set_filters(loaded.maps, opts) end
-  if not ok then return nil, err end
-  loaded.attach_kind, loaded.kprobes, loaded.links = attach_kind, reaped, {}
-  return setmetatable(loaded, Probes)
+  local tls
+  if opts.tls then
+    tls, err = tls_probes.load(loaded)
+    if not tls then return nil, err end
+  end
+  return setmetatable({
+    tls = tls, maps = loaded.maps, programs = loaded.programs, attach_kind = attach_kind, kprobes = reaped,
+    links = {},
+  }, Probes)
 end
 
 return _M
