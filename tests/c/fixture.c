@@ -85,23 +85,20 @@ static const struct flag_name exchange_flags[] = {
     {PS_EXCHANGE_MIDSTREAM, "midstream"},
     {PS_EXCHANGE_AFTER_GAP, "after-gap"},
     {PS_EXCHANGE_TUNNEL, "tunnel"},
+    {PS_EXCHANGE_PUSHED, "pushed"},
+    {PS_EXCHANGE_RESET, "reset"},
+    {PS_EXCHANGE_UNDECODED, "undecoded"},
     {0, NULL},
 };
 
 static const struct flag_name message_flags[] = {
-    {PS_MESSAGE_COMPLETE, "complete"},     {PS_MESSAGE_ABORTED, "aborted"},
-    {PS_MESSAGE_UNFINISHED, "unfinished"}, {PS_MESSAGE_LOST_TAIL, "lost-tail"},
-    {PS_MESSAGE_HEAD_CUT, "head-cut"},     {PS_MESSAGE_AMBIGUOUS, "ambiguous"},
-    {PS_MESSAGE_BAD_CHUNK, "bad-chunk"},   {0, NULL},
+    {PS_MESSAGE_COMPLETE, "complete"},   {PS_MESSAGE_ABORTED, "aborted"},   {PS_MESSAGE_UNFINISHED, "unfinished"},
+    {PS_MESSAGE_LOST_TAIL, "lost-tail"}, {PS_MESSAGE_HEAD_CUT, "head-cut"}, {PS_MESSAGE_AMBIGUOUS, "ambiguous"},
+    {PS_MESSAGE_BAD_CHUNK, "bad-chunk"}, {PS_MESSAGE_UNKNOWN, "unknown"},   {0, NULL},
 };
 
-static void text_body(struct text *text, const struct ps_body *body)
+static void text_kept(struct text *text, const struct ps_body *body)
 {
-	static const char *const framings[] = {"none", "length", "chunked", "close"};
-
-	text_add(text, " %s", framings[body->framing]);
-	if (body->framing != PS_FRAMING_NONE)
-		text_add(text, " %ju", (uintmax_t)body->size_bytes);
 	if (body->state == PS_BODY_GAP)
 		text_add(text, " gap %ju at %ju", (uintmax_t)body->gap_bytes, (uintmax_t)body->gap_offset);
 	if (body->state == PS_BODY_TRUNCATED)
@@ -111,6 +108,33 @@ static void text_body(struct text *text, const struct ps_body *body)
 		text_escaped(text, body->kept, BODY_SHOWN);
 		text_add(text, "\"");
 	}
+}
+
+static void text_body(struct text *text, const struct ps_body *body)
+{
+	static const char *const framings[] = {"none", "length", "chunked", "close", "h2"};
+
+	text_add(text, " %s", framings[body->framing]);
+	if (body->framing != PS_FRAMING_NONE)
+		text_add(text, " %ju", (uintmax_t)body->size_bytes);
+	text_kept(text, body);
+	text_add(text, "\n");
+}
+
+static void text_part(struct text *text, struct ps_slice slice, bool is_unknown)
+{
+	if (is_unknown)
+		text_add(text, "?");
+	else
+		text_escaped(text, slice, BODY_SHOWN);
+}
+
+static void text_pseudo(struct text *text, const char *name, struct ps_slice value)
+{
+	if (value.len == 0)
+		return;
+	text_add(text, "  %s ", name);
+	text_escaped(text, value, BODY_SHOWN);
 	text_add(text, "\n");
 }
 
@@ -118,9 +142,9 @@ static void text_fields(struct text *text, const char *title, const struct ps_he
 {
 	for (uint32_t i = 0; i < count; i++) {
 		text_add(text, "  %s ", title);
-		text_escaped(text, fields[i].name, BODY_SHOWN);
+		text_part(text, fields[i].name, fields[i].flags & PS_HEADER_NAME_UNKNOWN);
 		text_add(text, ": ");
-		text_escaped(text, fields[i].value, BODY_SHOWN);
+		text_part(text, fields[i].value, fields[i].flags & PS_HEADER_VALUE_UNKNOWN);
 		text_add(text, "\n");
 	}
 }
@@ -128,6 +152,11 @@ static void text_fields(struct text *text, const char *title, const struct ps_he
 static void text_details(struct text *text, const struct ps_message *m, const struct fixture *fixture)
 {
 	text_body(text, &m->body);
+	if (fixture->show_headers) {
+		text_pseudo(text, "scheme", m->scheme);
+		text_pseudo(text, "authority", m->authority);
+		text_pseudo(text, "protocol", m->protocol);
+	}
 	if (fixture->show_headers)
 		text_fields(text, "header", m->headers, m->header_count);
 	if (fixture->show_headers)
@@ -140,16 +169,20 @@ static void text_details(struct text *text, const struct ps_message *m, const st
 			 (uintmax_t)m->last_ts_ns - 1000, m->process.tgid - 100);
 }
 
-void text_exchange(struct text *text, const struct ps_exchange *ex, const struct fixture *fixture)
+static void text_exchange(struct text *text, const struct ps_exchange *ex, const struct fixture *fixture)
 {
 	text_add(text, "exchange");
+	if (ex->stream_id != 0)
+		text_add(text, " %u", ex->stream_id);
 	text_flags(text, ex->flags, exchange_flags);
+	if (ex->flags & PS_EXCHANGE_RESET)
+		text_add(text, " %u", ex->error_code);
 	text_add(text, "\n");
 	if (ex->flags & PS_EXCHANGE_REQUEST) {
 		text_add(text, "request ");
-		text_escaped(text, ex->request.method, BODY_SHOWN);
+		text_part(text, ex->request.method, ex->request.method.len == 0);
 		text_add(text, " ");
-		text_escaped(text, ex->request.target, BODY_SHOWN);
+		text_part(text, ex->request.target, ex->request.target.len == 0);
 		text_add(text, " %u.%u", ex->request.version_major, ex->request.version_minor);
 		text_flags(text, ex->request.flags, message_flags);
 		text_details(text, &ex->request, fixture);
@@ -169,13 +202,72 @@ void text_exchange(struct text *text, const struct ps_exchange *ex, const struct
 	}
 }
 
-void text_state(struct text *text, const struct http1_conn *conn)
+static const struct {
+	uint32_t type;
+	const char *name;
+} stream_types[] = {
+    {PS_STREAM_CONTINUATION, "continuation"},
+    {PS_STREAM_TEXT, "text"},
+    {PS_STREAM_BINARY, "binary"},
+    {PS_STREAM_CLOSE, "close"},
+    {PS_STREAM_PING, "ping"},
+    {PS_STREAM_PONG, "pong"},
+    {PS_STREAM_EVENT, "event"},
+    {PS_STREAM_MESSAGE, "message"},
+    {PS_STREAM_TRAILERS, "trailers"},
+};
+
+static const struct flag_name stream_flags[] = {{PS_STREAM_COMPRESSED, "compressed"},
+						{PS_STREAM_UNDECODED, "undecoded"},
+						{PS_STREAM_AFTER_GAP, "after-gap"},
+						{PS_STREAM_UNFINISHED, "unfinished"},
+						{0, NULL}};
+
+static void text_message(struct text *text, const struct http_item *item, const struct fixture *fixture)
+{
+	const struct ps_stream_message *message = item->message;
+	bool is_request = (message->direction == PS_OUT) == (item->exchange->side == PS_SIDE_CLIENT);
+	const char *type = "?";
+
+	for (size_t i = 0; i < sizeof(stream_types) / sizeof(stream_types[0]); i++)
+		if (stream_types[i].type == message->type)
+			type = stream_types[i].name;
+	text_add(text, "%s %s", is_request ? "client" : "server", type);
+	if (message->close_code > 0)
+		text_add(text, " %u", message->close_code);
+	if (message->name.len > 0) {
+		text_add(text, " ");
+		text_escaped(text, message->name, BODY_SHOWN);
+	}
+	if (message->event_id.len > 0) {
+		text_add(text, " #");
+		text_escaped(text, message->event_id, BODY_SHOWN);
+	}
+	text_flags(text, message->flags, stream_flags);
+	text_add(text, " %ju", (uintmax_t)message->body.size_bytes);
+	text_kept(text, &message->body);
+	if (fixture->show_sizes)
+		text_add(text, " frames %u wire %ju", message->frames, (uintmax_t)message->wire_bytes);
+	text_add(text, "\n");
+}
+
+void text_item(struct text *text, const struct http_item *item, const struct fixture *fixture)
+{
+	if (item->kind == PS_ITEM_MESSAGE)
+		text_message(text, item, fixture);
+	else if (item->kind == PS_ITEM_STARTED)
+		text_add(text, "started\n");
+	else
+		text_exchange(text, item->exchange, fixture);
+}
+
+void text_state(struct text *text, const struct http_conn *conn)
 {
 	static const char *const modes[] = {"http", "tunnel", "not-http"};
-	struct http1_conn_stats s = http1_conn_stats(conn);
+	struct http_stats s = http_conn_stats(conn);
 
-	if (http1_conn_mode(conn) != HTTP1_CONN_HTTP)
-		text_add(text, "mode %s\n", modes[http1_conn_mode(conn)]);
+	if (http_conn_mode(conn) != HTTP_MODE_HTTP)
+		text_add(text, "mode %s\n", modes[http_conn_mode(conn)]);
 	if (s.tunnel_bytes > 0)
 		text_add(text, "tunnel %ju\n", (uintmax_t)s.tunnel_bytes);
 	if (s.skipped_bytes > 0)
@@ -290,31 +382,54 @@ static struct op *op_new(struct fixture *fixture, const struct fixture_file *fil
 	return op;
 }
 
+static void add_bytes(struct fixture *fixture, const struct fixture_file *file, bool from_client, const uint8_t *data,
+		      size_t len, bool *new_call)
+{
+	struct op *op = fixture->op_count ? &fixture->ops[fixture->op_count - 1] : NULL;
+
+	if (op == NULL || *new_call || op->kind != OP_DATA || op->from_client != from_client)
+		op = op_new(fixture, file, OP_DATA, from_client);
+	*new_call = false;
+	op->data = realloc(op->data, op->len + len + 1);
+	if (op->data == NULL)
+		abort();
+	if (len > 0)
+		memcpy(op->data + op->len, data, len);
+	op->len += len;
+	fixture->byte_count += len;
+}
+
 /* Lines of one direction that follow each other are one call. */
 static void data_line(struct fixture *fixture, const struct fixture_file *file, const char *line, bool *new_call)
 {
 	bool from_client = line[0] == '>';
 	bool raw = line[1] == '|';
 	const char *at = line + 1 + raw + (line[1 + raw] == ' ');
-	struct op *op = fixture->op_count ? &fixture->ops[fixture->op_count - 1] : NULL;
 	struct text bytes = {.data = NULL};
 
-	if (op == NULL || *new_call || op->kind != OP_DATA || op->from_client != from_client)
-		op = op_new(fixture, file, OP_DATA, from_client);
-	*new_call = false;
 	unescape(&bytes, at, at + strlen(at), file);
 	if (!raw) {
 		text_byte(&bytes, '\r');
 		text_byte(&bytes, '\n');
 	}
-	op->data = realloc(op->data, op->len + bytes.len + 1);
-	if (op->data == NULL)
-		abort();
-	if (bytes.len > 0)
-		memcpy(op->data + op->len, bytes.data, bytes.len);
-	op->len += bytes.len;
-	fixture->byte_count += bytes.len;
+	add_bytes(fixture, file, from_client, (const uint8_t *)bytes.data, bytes.len, new_call);
 	free(bytes.data);
+}
+
+/* A frame of HTTP/2; lines of one direction that follow each other are one call. */
+static void frame_line(struct fixture *fixture, struct fixture_file *file, const char *line, bool *new_call)
+{
+	static uint8_t frame[FRAME_TEXT_MAX];
+	bool from_client = line[0] == '>';
+	struct text text = {.data = NULL};
+	size_t len;
+
+	unescape(&text, line + 3, line + strlen(line), file);
+	len = text.len ? frame_from_text(text.data, text.len, &file->carry[from_client], frame) : 0;
+	if (len == 0)
+		malformed(file, "not a frame");
+	add_bytes(fixture, file, from_client, frame, len, new_call);
+	free(text.data);
 }
 
 static void options_line(struct fixture *fixture, const struct fixture_file *file, char *options)
@@ -341,7 +456,7 @@ static void options_line(struct fixture *fixture, const struct fixture_file *fil
 	}
 }
 
-static void step_line(struct fixture *fixture, const struct fixture_file *file, char *line, bool *new_call)
+static void step_line(struct fixture *fixture, struct fixture_file *file, char *line, bool *new_call)
 {
 	bool from_client = line[0] == '>';
 	const char *word = line + 1;
@@ -362,6 +477,8 @@ static void step_line(struct fixture *fixture, const struct fixture_file *file, 
 		text_add(&fixture->expected, "%s\n", line + 2);
 	else if (line[0] != '>' && line[0] != '<')
 		malformed(file, "not a step");
+	else if (word[0] == line[0] && word[1] == ' ')
+		frame_line(fixture, file, line, new_call);
 	else if (strncmp(word, "gap ", 4) == 0)
 		op_new(fixture, file, OP_GAP, from_client)->count = strtoull(word + 4, NULL, 10);
 	else if (strcmp(word, "end") == 0)
@@ -413,7 +530,7 @@ struct fixture *fixture_next(struct fixture_file *file)
 		abort();
 	fixture->file = file->name;
 	fixture->line = file->line;
-	fixture->limits = (struct http1_limits){.head_bytes_max = 65536, .body_bytes_max = 4096, .pipeline_max = 64};
+	fixture->limits = (struct http_limits){.head_bytes_max = 65536, .body_bytes_max = 4096, .pipeline_max = 64};
 	memcpy(fixture->name, file->title, sizeof(fixture->name));
 	file->title[0] = '\0';
 	while (line_read(file, line) && !title_of(file, line))

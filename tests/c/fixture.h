@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reader of tests/fixtures/http1/, and exchanges as the text that the fixtures expect. */
+/* Reader of tests/fixtures/http1/ and http2/, and exchanges as the text that the fixtures expect. */
 #ifndef PLAINSIGHT_FIXTURE_H
 #define PLAINSIGHT_FIXTURE_H
 
-#include "../../src/http1_conn.h"
+#include "../../src/http_conn.h"
+#include "frame_text.h"
 
 #include <stdio.h>
 
@@ -32,7 +33,7 @@ struct fixture {
 	const char *file;
 	int line;
 	char name[128];
-	struct http1_limits limits;
+	struct http_limits limits;
 	bool midstream;
 	bool whole_calls; /* where calls begin matters: not cut */
 	bool show_headers, show_sizes, show_times;
@@ -47,6 +48,7 @@ struct fixture_file {
 	char name[64];
 	char title[128]; /* of the next case */
 	int line;
+	struct frame_carry carry[2]; /* [from_client] */
 };
 
 /* Opens every *.txt of a directory, sorted; exits when there is none. */
@@ -57,8 +59,8 @@ void fixture_file_close(struct fixture_file *file);
 struct fixture *fixture_next(struct fixture_file *file);
 void fixture_free(struct fixture *fixture);
 
-/* What the fixtures expect of an exchange, and of a connection at its end. */
-void text_exchange(struct text *text, const struct ps_exchange *ex, const struct fixture *fixture);
-void text_state(struct text *text, const struct http1_conn *conn);
+/* What the fixtures expect of an item, and of a connection at its end. */
+void text_item(struct text *text, const struct http_item *item, const struct fixture *fixture);
+void text_state(struct text *text, const struct http_conn *conn);
 
 #endif

@@ -5,6 +5,8 @@
  * compare them with ffi.offsetof and ffi.sizeof.
  */
 #include "../../src/plainsight.h"
+#include "../../src/plainsight_elf.h"
+#include "../../src/plainsight_secrets.h"
 
 #include <stdio.h>
 

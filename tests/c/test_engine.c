@@ -21,7 +21,11 @@
 #define RESPONSE   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define RESPONSE_2 "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
 
-enum { REQUEST_LEN = sizeof(REQUEST_A) - 1, RESPONSE_LEN = sizeof(RESPONSE) - 1 };
+enum {
+	REQUEST_LEN = sizeof(REQUEST_A) - 1,
+	RESPONSE_LEN = sizeof(RESPONSE) - 1,
+	RESPONSE_2_LEN = sizeof(RESPONSE_2) - 1
+};
 enum { TCP = PS_EVENT_KERNEL_POS, MID = PS_EVENT_MIDSTREAM };
 
 /* One record. Zero means: data, received, in full, AF_INET, connection 1 of process 1, at the present time. */
@@ -35,6 +39,8 @@ struct record {
 	uint64_t id;
 	uint64_t sock;
 	uint32_t tgid;
+	uint16_t library;    /* TLS */
+	uint64_t elapsed_ms; /* TLS: since its call was entered */
 	bool is_unix;
 };
 
@@ -44,10 +50,11 @@ static bool sums_hold;
 static bool asked_to_stop; /* by the last record */
 static char seen[8192];    /* exchanges so far */
 static size_t seen_len;
+static struct ps_body last_body; /* of the last response; what it keeps is gone */
 
 static void begin_with(struct engine_options options)
 {
-	options.http1 = (struct http1_limits){.head_bytes_max = 4096, .body_bytes_max = 4096, .pipeline_max = 16};
+	options.http = (struct http_limits){.head_bytes_max = 4096, .body_bytes_max = 4096, .pipeline_max = 16};
 	engine = engine_new(&options);
 	now_ns = 1000 * MS;
 	sums_hold = true;
@@ -92,6 +99,7 @@ static void see_exchange(const struct ps_exchange *ex)
 	see(">");
 	if (ex->flags & PS_EXCHANGE_RESPONSE) {
 		see("%d", ex->response.status);
+		last_body = ex->response.body;
 		see_end(&ex->response);
 		sums_hold &= ex->response.last_ts_ns >= ex->response.first_ts_ns;
 	} else {
@@ -103,13 +111,27 @@ static void see_exchange(const struct ps_exchange *ex)
 		see("@%.*s", (int)ex->unix_path.len, ex->unix_path.data);
 }
 
+static void see_item(const struct ps_item *item)
+{
+	if (item->kind == PS_ITEM_EXCHANGE) {
+		see_exchange(item->exchange);
+		return;
+	}
+	see("%s#%llu", seen_len > 0 ? " " : "", (unsigned long long)item->exchange->id);
+	if (item->kind == PS_ITEM_STARTED)
+		see("started");
+	else
+		see("%s%.*s", item->message->direction == PS_OUT ? ">" : "<", (int)item->message->body.kept.len,
+		    item->message->body.kept.data);
+}
+
 static void drain(void)
 {
-	const struct ps_exchange *ex;
+	const struct ps_item *item;
 	struct ps_capture_stats s;
 
-	while ((ex = engine_next(engine)) != NULL)
-		see_exchange(ex);
+	while ((item = engine_next(engine)) != NULL)
+		see_item(item);
 	s = engine_stats(engine);
 	sums_hold &= s.data_bytes == s.message_bytes + s.tunnel_bytes + s.skipped_bytes + s.uncaptured_bytes +
 					 s.overlap_bytes + s.waiting_bytes + s.dropped_bytes;
@@ -148,6 +170,8 @@ static struct ps_event header_of(const struct record *r)
 	    .direction = (uint8_t)r->direction,
 	    .flags = (uint16_t)r->flags,
 	    .process = {.tgid = r->tgid ? r->tgid : 1},
+	    .library = r->library,
+	    .elapsed_ns = r->elapsed_ms * MS,
 	    .local = {.family = family},
 	    .remote = {.family = family},
 	};
@@ -400,6 +424,41 @@ static void test_unneeded(void)
 	expect_number("hole before the bytes of a file, bytes wrongly held to be unneeded: gaps", stats.gap_bytes, 989);
 }
 
+static void expect_body(const char *name, size_t kept, uint32_t state)
+{
+	expect_number(name, last_body.kept.len, kept);
+	expect_number("its state", last_body.state, state);
+	expect_number("its size", last_body.size_bytes, 2);
+}
+
+/* The limit changes on a connection between its messages, and within one. */
+static void test_limit_bodies(void)
+{
+	struct ps_capture_stats stats;
+	uint64_t in = 0, out = 0;
+
+	begin();
+	for (int i = 0; i < 4; i++) {
+		static const size_t limits[] = {4096, 0, 4096, 1};
+
+		engine_limit_bodies(engine, limits[i]);
+		IN(in, out, REQUEST_A);
+		in += REQUEST_LEN;
+		OUT(out, in, RESPONSE);
+		out += RESPONSE_LEN;
+		expect_body("a body with a limit of its own", limits[i] < 2 ? limits[i] : 2,
+			    limits[i] < 2 ? PS_BODY_TRUNCATED : PS_BODY_COMPLETE);
+	}
+	engine_limit_bodies(engine, 0);
+	IN(in, out, REQUEST_A);
+	OUT(out, in + REQUEST_LEN, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+	engine_limit_bodies(engine, 4096);
+	OUT(out + RESPONSE_LEN - 1, in + REQUEST_LEN, "k");
+	expect_body("a limit that is raised within a body: nothing is kept behind a hole", 0, PS_BODY_TRUNCATED);
+	stats = end("limits of bodies");
+	expect_number("limits of bodies: no gap", stats.gap_bytes, 0);
+}
+
 static void test_overlap(void)
 {
 	struct ps_capture_stats stats;
@@ -430,6 +489,173 @@ static void test_unseen_sent(void)
 	IN(REQUEST_LEN + 41, 5000, "34");
 	tap_ok(!engine_waiting(engine), "unseen bytes sent: waited for once only");
 	expect_number("unseen bytes sent: forced once", end("unseen sent").forced, 1);
+}
+
+/* On a TLS session, positions as the probes count them. */
+#define TLS_IN(at, after, text)                                                                                        \
+	SEND(.direction = PS_IN, .pos = (at), .other_pos = (after), .data = (text), .library = 1)
+#define TLS_OUT(at, after, text)                                                                                       \
+	SEND(.direction = PS_OUT, .pos = (at), .other_pos = (after), .data = (text), .library = 1)
+
+/* At the server, the first response and the second request are lost: the second response is not the first one's. */
+static void test_lost_at_server(void)
+{
+	struct ps_capture_stats stats;
+
+	begin();
+	TLS_IN(0, 0, REQUEST_A);
+	TLS_OUT(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE);
+	tap_ok(engine_waiting(engine), "session, lost at the server: what was sent waits for what was received");
+	tick(100);
+	TLS_IN(2 * REQUEST_LEN, 2 * RESPONSE_LEN, REQUEST_B);
+	TLS_OUT(2 * RESPONSE_LEN, 3 * REQUEST_LEN, RESPONSE_2);
+	expect("session, lost at the server", "GET /a>- ->200G GET /b>404G");
+	stats = end("session, lost at the server");
+	expect_number("session, lost at the server: gaps", stats.gap_bytes, REQUEST_LEN + RESPONSE_LEN);
+}
+
+/* At the client, the first request is lost: the next one does not get its response. */
+static void test_lost_at_client(void)
+{
+	struct ps_capture_stats stats;
+
+	begin();
+	TLS_IN(0, REQUEST_LEN, RESPONSE);
+	tick(100);
+	TLS_OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	TLS_IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	expect("session, lost at the client", "->200G GET /b>404G");
+	stats = end("session, lost at the client");
+	expect_number("session, lost at the client: gaps", stats.gap_bytes, REQUEST_LEN);
+}
+
+/*
+ * At a client, the probe on the return of the call that sent a request can run
+ * after that of the call that received its response, because another thread
+ * reads. However late it is, what follows is paired right.
+ */
+static void test_late_request(void)
+{
+	begin();
+	TLS_IN(0, 0, RESPONSE);
+	tick(500);
+	TLS_OUT(0, RESPONSE_LEN, REQUEST_A);
+	TLS_OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	TLS_IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	expect("session, a request half a second late", "GET /a>200 GET /b>404");
+	expect_number("session, a request half a second late: nothing forced", end("late").forced, 0);
+
+	begin();
+	TLS_IN(0, 0, RESPONSE);
+	tick(1500);
+	TLS_OUT(0, RESPONSE_LEN, REQUEST_A);
+	TLS_OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	TLS_IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	TLS_OUT(2 * REQUEST_LEN, RESPONSE_LEN + RESPONSE_2_LEN, REQUEST_A);
+	TLS_IN(RESPONSE_LEN + RESPONSE_2_LEN, 3 * REQUEST_LEN, RESPONSE);
+	expect("session, a request too late", "->200 GET /a>- GET /b>404 GET /a>200");
+	end("session, a request too late");
+
+	begin();
+	IN(0, REQUEST_LEN, RESPONSE);
+	tick(500);
+	OUT(0, RESPONSE_LEN, REQUEST_A);
+	OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	expect("socket, a request half a second late", "GET /a>200 GET /b>404");
+	end("socket, late");
+
+	begin();
+	IN(0, REQUEST_LEN, RESPONSE);
+	tick(1500);
+	OUT(0, RESPONSE_LEN, REQUEST_A);
+	OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	expect("socket, a request too late", "->200 GET /a>- GET /b>404");
+	end("socket, too late");
+}
+
+/* The response goes on when its request comes: it is that of no other. */
+static void test_late_request_of_open(void)
+{
+	begin();
+	TLS_IN(0, 0, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+	tick(1500);
+	TLS_OUT(0, 40, REQUEST_A);
+	TLS_IN(40, REQUEST_LEN, "cd");
+	TLS_OUT(REQUEST_LEN, 42, REQUEST_B);
+	TLS_IN(42, 2 * REQUEST_LEN, RESPONSE_2);
+	expect("a response that goes on when its request comes", "GET /a>200 GET /b>404");
+	end("late request of an open response");
+}
+
+/* An answer and the next request are lost: the response to that, which waits, is not overtaken by the request after. */
+static void test_lost_turn(void)
+{
+	begin();
+	TLS_OUT(0, 0, REQUEST_A);
+	TLS_IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE);
+	TLS_OUT(2 * REQUEST_LEN, 2 * RESPONSE_LEN, REQUEST_B);
+	tick(150);
+	TLS_IN(2 * RESPONSE_LEN, 3 * REQUEST_LEN, RESPONSE_2);
+	tick(150);
+	expect("session, an answer and the next request lost", "GET /a>- ->200G GET /b>404G");
+	end("session, lost turn");
+
+	begin();
+	TLS_OUT(0, 0, REQUEST_A);
+	TLS_IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE);
+	TLS_OUT(2 * REQUEST_LEN, 2 * RESPONSE_LEN, REQUEST_B);
+	TLS_IN(2 * RESPONSE_LEN, 3 * REQUEST_LEN, RESPONSE_2);
+	TLS_OUT(3 * REQUEST_LEN, 3 * RESPONSE_LEN, REQUEST_A);
+	tick(1500);
+	expect("session, the same in one go", "GET /a>- ->200G GET /b>404G");
+	end("session, lost turn in one go");
+}
+
+/* Its request never comes: the next one was sent after it, and is not taken for it. */
+static void test_unseen_request(void)
+{
+	begin();
+	TLS_IN(0, 0, RESPONSE);
+	tick(1500);
+	SEND(.direction = PS_OUT, .other_pos = RESPONSE_LEN, .data = REQUEST_B, .library = 1, .elapsed_ms = 1);
+	TLS_IN(RESPONSE_LEN, REQUEST_LEN, RESPONSE_2);
+	expect("session, a request that was not seen", "->200 GET /b>404G");
+	end("session, a request that was not seen");
+
+	begin();
+	TLS_IN(0, 0, RESPONSE);
+	tick(1500);
+	SEND(.direction = PS_OUT, .other_pos = RESPONSE_LEN, .data = REQUEST_A, .library = 1, .elapsed_ms = 1600);
+	TLS_OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	TLS_IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	expect("session, a call that took long", "->200 GET /a>- GET /b>404");
+	end("session, a call that took long");
+
+	begin();
+	IN(0, REQUEST_LEN, RESPONSE);
+	tick(1500);
+	OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	IN(RESPONSE_LEN, 2 * REQUEST_LEN, RESPONSE_2);
+	tick(100);
+	expect("socket, a request that was not seen", "->200 GET /b>404G");
+	end("socket, a request that was not seen");
+}
+
+/* Of AF_UNIX nobody knows whether bytes are missing: it is in doubt what belongs together, for one exchange. */
+static void test_late_request_unix(void)
+{
+	begin();
+	SEND(.direction = PS_IN, .data = RESPONSE, .is_unix = true);
+	tick(1500);
+	SEND(.direction = PS_OUT, .data = REQUEST_A, .is_unix = true);
+	SEND(.direction = PS_OUT, .pos = REQUEST_LEN, .data = REQUEST_B, .is_unix = true);
+	SEND(.direction = PS_IN, .pos = RESPONSE_LEN, .data = RESPONSE_2, .is_unix = true);
+	SEND(.direction = PS_OUT, .pos = 2 * REQUEST_LEN, .data = REQUEST_A, .is_unix = true);
+	SEND(.direction = PS_IN, .pos = RESPONSE_LEN + RESPONSE_2_LEN, .data = RESPONSE, .is_unix = true);
+	expect("AF_UNIX, a request too late", "->200G GET /a>-G GET /b>-G ->404G GET /a>200G");
+	end("AF_UNIX, a request too late");
 }
 
 /* --- beginnings and ends --- */
@@ -572,7 +798,7 @@ static void test_tunnel(void)
 	IN(1000, 19, "later");
 	tap_ok(!engine_waiting(engine), "tunnel: nothing waits");
 	SEND(.type = PS_EVENT_CLOSE, .pos = 1000000, .other_pos = 1000000, .flags = TCP);
-	expect("tunnel", "CONNECT h:1>200T");
+	expect("tunnel", "#1started CONNECT h:1>200T");
 	stats = end("tunnel");
 	expect_number("tunnel: what was not copied is no gap", stats.gap_bytes, 0);
 	expect_number("tunnel: bytes", stats.tunnel_bytes, 8);
@@ -590,6 +816,66 @@ static void test_tunnel(void)
 	SEND(.type = PS_EVENT_CLOSE, .pos = 1000000, .other_pos = 1000000);
 	expect_number("positions of a CLOSE that do not come from TCP say nothing",
 		      end("CLOSE, no positions").gap_bytes, 0);
+}
+
+#define HEAD_OF_100  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+#define WS_REQUEST   "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+#define WS_RESPONSE  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+#define WS_HI        "\x81\x02hi"
+#define WS_MASKED_HI "\x81\x82\x01\x01\x01\x01hi" /* comes out as "ih": each byte has its last bit changed */
+
+/* What goes on for a second after the head of its response is handed out as started, once. */
+static void test_started(void)
+{
+	begin();
+	OUT(0, 0, REQUEST_A);
+	IN(0, REQUEST_LEN, HEAD_OF_100);
+	tick(999);
+	expect("open for less than a second", "");
+	tick(1);
+	expect("open for a second", "#1started");
+	tick(5000);
+	expect("started once", "#1started");
+	end("started");
+	expect("the end of what was started", "#1started GET /a>200U");
+
+	begin();
+	OUT(0, 0, REQUEST_A);
+	IN(0, REQUEST_LEN, RESPONSE);
+	tick(5000);
+	OUT(REQUEST_LEN, RESPONSE_LEN, REQUEST_B);
+	IN(RESPONSE_LEN, 2 * REQUEST_LEN, HEAD_OF_100);
+	tick(700);
+	expect("a new exchange on an old connection", "GET /a>200");
+	tick(300);
+	expect("is started by its own time", "GET /a>200 #2started");
+	expect_number("started ones are not counted", engine_stats(engine).exchanges, 1);
+	end("started later");
+}
+
+/* A WebSocket is not left alone by the kernel; its records wait for what is missing, and gaps are told of. */
+static void test_websocket(void)
+{
+	uint64_t request = strlen(WS_REQUEST), response = strlen(WS_RESPONSE);
+
+	begin();
+	OUT(0, 0, WS_REQUEST);
+	IN(0, request, WS_RESPONSE);
+	expect("101", "#1started");
+	tap_ok(!asked_to_stop, "a WebSocket goes on being copied");
+	OUT(request, response, WS_MASKED_HI);
+	IN(response + 4, request + 8, WS_HI);
+	expect("a record waits for the one before", "#1started #1>ih");
+	IN(response, request + 8, WS_HI);
+	expect("both in their order", "#1started #1>ih #1<hi #1<hi");
+	IN(response + 12, request + 8, WS_HI);
+	tick(200);
+	expect("after a gap", "#1started #1>ih #1<hi #1<hi #1<hi");
+	expect_number("gap bytes", engine_stats(engine).gap_bytes, 4);
+	SEND(.type = PS_EVENT_CLOSE, .pos = response + 16, .other_pos = request + 8, .flags = TCP);
+	expect("its end", "#1started #1>ih #1<hi #1<hi #1<hi GET /ws>101T");
+	expect_number("tunnel bytes", engine_stats(engine).tunnel_bytes, 20);
+	expect_number("messages", end("WebSocket").messages, 4);
 }
 
 static void test_sock_reuse(void)
@@ -767,14 +1053,18 @@ static void test_malformed(void)
 	bad = good;
 	bad.other_pos = UINT64_MAX;
 	expect_malformed("malformed: other position", bad, sizeof(good) + 10);
+	bad = good;
+	bad.type = PS_EVENT_END;
+	bad.captured_len = 0;
+	expect_malformed("malformed: an end that has bytes", bad, sizeof(good) + 10);
 	for (int type = 0; type < 256; type++) {
-		if (type == PS_EVENT_DATA || type == PS_EVENT_PATH)
+		if (type == PS_EVENT_DATA || type == PS_EVENT_PATH || type == PS_EVENT_HELLO)
 			continue;
 		bad = good;
 		bad.type = (uint8_t)type;
 		raw(&bad, "0123456789", sizeof(bad) + 10);
 	}
-	expect_number("malformed: payload of other types", engine_stats(engine).malformed, 8 + 254);
+	expect_number("malformed: payload of other types", engine_stats(engine).malformed, 9 + 253);
 	bad = good;
 	bad.type = PS_EVENT_PATH;
 	bad.captured_len = PS_UNIX_PATH_LEN + 1;
@@ -796,14 +1086,24 @@ int main(void)
 	test_wait_of_its_own();
 	test_short_records();
 	test_unneeded();
+	test_limit_bodies();
 	test_overlap();
 	test_unseen_sent();
+	test_lost_at_server();
+	test_lost_at_client();
+	test_late_request();
+	test_late_request_of_open();
+	test_lost_turn();
+	test_unseen_request();
+	test_late_request_unix();
 	test_midstream();
 	test_unix();
 	test_abstract_path();
 	test_end();
 	test_close();
 	test_tunnel();
+	test_started();
+	test_websocket();
 	test_sock_reuse();
 	test_finish();
 	test_settle();

@@ -8,8 +8,9 @@
 
 enum { HEAD_MAX = 4096, BODY_MAX = 8192, PIPELINE_MAX = 16, FIELDS_BYTES = 65536, MILLION = 1000000 };
 
-static const struct http1_limits limits = {HEAD_MAX, BODY_MAX, PIPELINE_MAX};
-static const struct http1_context context = {.ts_ns = 1, .process = NULL};
+static const struct http_limits limits = {
+    .head_bytes_max = HEAD_MAX, .body_bytes_max = BODY_MAX, .pipeline_max = PIPELINE_MAX};
+static const struct http_context context = {.ts_ns = 1, .process = NULL};
 
 static size_t feed(struct http1_conn *conn, int direction, const char *text)
 {
@@ -26,7 +27,7 @@ static uint64_t drain(struct http1_conn *conn)
 {
 	uint64_t count = 0;
 
-	while (http1_conn_next(conn) != NULL)
+	while (http1_conn_next(conn).exchange != NULL)
 		count++;
 	return count;
 }
@@ -57,7 +58,7 @@ static void test_lifetime(void)
 	feed(conn, PS_OUT, request);
 	memset(request, 'z', sizeof(request));
 	feed(conn, PS_IN, "HTTP/1.1 204 No Content\r\n\r\n");
-	ex = http1_conn_next(conn);
+	ex = http1_conn_next(conn).exchange;
 	tap_ok(ex != NULL && ex->side == PS_SIDE_CLIENT, "requests that go out: the client");
 	tap_ok(ex != NULL && memcmp(ex->request.target.data, "/x", 2) == 0 &&
 		   memcmp(ex->request.headers[0].name.data, "A", 1) == 0 &&
@@ -112,8 +113,6 @@ static void test_bounds(void)
 	peak_ok(peak_of(get, "", "HTTP/1.1 102 Processing\r\nA: b\r\n\r\n", PS_OUT), 4 * HEAD_MAX,
 		"endless interim responses");
 	peak_ok(peak_of(get, "", get, PS_IN), (PIPELINE_MAX + 4) * HEAD_MAX, "endless unanswered requests");
-	peak_ok(peak_of("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", PS_IN),
-		HEAD_MAX, "endless lines of the PROXY protocol");
 }
 
 /* Responses whose request is unknown do not pile up behind an upload that never ends. */
@@ -125,7 +124,13 @@ static void test_orphans(void)
 
 	feed(conn, PS_IN, "POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"); /* gets the first one */
 	for (int i = 0; i < 1000; i++) {
-		feed(conn, PS_OUT, "HTTP/1.1 204 No Content\r\n\r\n");
+		const char *response = "HTTP/1.1 204 No Content\r\n\r\n";
+		size_t taken = feed(conn, PS_OUT, response);
+
+		if (response[taken] != '\0') {
+			http1_conn_unblock(conn, true);
+			feed(conn, PS_OUT, response + taken);
+		}
 		if (http1_conn_memory(conn) > peak)
 			peak = http1_conn_memory(conn);
 		count += drain(conn);
@@ -143,7 +148,7 @@ static void test_long_pipeline(void)
 
 	feed_times(conn, PS_IN, "GET / HTTP/1.1\r\n\r\n", PIPELINE_MAX + 5);
 	feed_times(conn, PS_OUT, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", PIPELINE_MAX + 5);
-	while ((ex = http1_conn_next(conn)) != NULL) {
+	while ((ex = http1_conn_next(conn).exchange) != NULL) {
 		bool request = ex->flags & PS_EXCHANGE_REQUEST;
 		bool response = ex->flags & PS_EXCHANGE_RESPONSE;
 
@@ -202,7 +207,7 @@ static void test_long_lines(void)
 		"a header line of 1 MiB");
 	feed(conn, PS_OUT, "HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n");
 	http1_conn_finish(conn, PS_MESSAGE_ABORTED);
-	ex = http1_conn_next(conn);
+	ex = http1_conn_next(conn).exchange;
 	tap_ok(ex != NULL && ex->request.flags == (PS_MESSAGE_COMPLETE | PS_MESSAGE_HEAD_CUT) &&
 		   ex->request.header_count == 1 && ex->request.head_bytes > 1 << 20,
 	       "is left out, and the rest of the head is read");
@@ -210,7 +215,7 @@ static void test_long_lines(void)
 
 	conn = http1_conn_new(&limits, false);
 	peak_ok(feed_long_line(conn, "GET /", " HTTP/1.1\r\n\r\n"), 4 * HEAD_MAX, "a request line of 1 MiB");
-	tap_ok(http1_conn_mode(conn) == HTTP1_CONN_NOT_HTTP, "is not taken for HTTP");
+	tap_ok(http1_conn_mode(conn) == HTTP_MODE_NOT_HTTP, "is not taken for HTTP");
 	http1_conn_free(conn);
 }
 
@@ -239,7 +244,7 @@ static void test_one_sided(void)
 		size_t taken = feed(conn, PS_OUT, response);
 
 		if (response[taken] != '\0') {
-			http1_conn_unblock(conn);
+			http1_conn_unblock(conn, true);
 			feed(conn, PS_OUT, response + taken);
 		}
 		if (http1_conn_memory(conn) > peak)
@@ -266,7 +271,7 @@ static void test_endless_body(const char *head, const char *name)
 		http1_conn_data(conn, PS_OUT, &context, piece, PIECE);
 	peak = http1_conn_memory(conn);
 	http1_conn_finish(conn, PS_MESSAGE_UNFINISHED);
-	ex = http1_conn_next(conn);
+	ex = http1_conn_next(conn).exchange;
 	peak_ok(peak, 2 * BODY_MAX + HEAD_MAX, name);
 	tap_ok(ex != NULL && ex->response.body.size_bytes == (uint64_t)PIECE * PIECES &&
 		   ex->response.body.kept.len == BODY_MAX && ex->response.flags == PS_MESSAGE_UNFINISHED,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* probes/include/infer.h: is it HTTP/1, judged by the first bytes? */
+/* probes/include/infer.h: is it HTTP, judged by the first bytes? */
 #include "../../probes/include/infer.h"
 #include "../../src/http1.h"
 #include "tap.h"
@@ -163,6 +163,92 @@ static void test_tchar(void)
 	tap_ok(same && !is_tchar(0), "token characters are those of src/http1.c");
 }
 
+/* --- HTTP/2 --- */
+
+static enum infer_result infer_any(const char *data, size_t len, int midstream)
+{
+	unsigned char bytes[INFER_BYTES] = {0};
+
+	memcpy(bytes, data, len);
+	return infer_http(bytes, (unsigned int)len, midstream, len);
+}
+
+/* The first len bytes of a call of total ones, in the middle of a connection. */
+static enum infer_result infer_part(const char *data, size_t len, size_t total)
+{
+	unsigned char bytes[INFER_BYTES] = {0};
+
+	memcpy(bytes, data, len);
+	return infer_http(bytes, (unsigned int)len, 1, total);
+}
+
+/* The first frame of a server; cut, it may be one. */
+static void test_settings(void)
+{
+	static const char settings[] = "\x00\x00\x12\x04\x00\x00\x00\x00\x00";
+	bool right = infer_any(settings, 9, 0) == INFER_YES;
+
+	for (size_t len = 0; len < 9; len++)
+		right = right && infer_any(settings, len, 0) == INFER_MAYBE;
+	tap_ok(right, "SETTINGS, whole and cut");
+	tap_ok(infer_any("\x00\x00\x00\x04\x01\x00\x00\x00\x00", 9, 0) == INFER_NO, "an acknowledgement comes later");
+	tap_ok(infer_any("\x00\x00\x13\x04\x00\x00\x00\x00\x00", 9, 0) == INFER_NO, "SETTINGS of 19 bytes");
+	tap_ok(infer_any("\x00\x00\x04\x08\x00\x00\x00\x00\x00", 9, 0) == INFER_NO, "no other frame comes first");
+	tap_ok(infer_any("GET / HTTP/1.1", 14, 1) == INFER_YES, "HTTP/1 is one all the same");
+}
+
+#define FRAME(head)     (infer_any(head, 9, 1) == INFER_YES)
+#define NOT_FRAME(head) (infer_any(head, 9, 1) == INFER_NO)
+
+/* In the middle of a connection: length, flags and stream as the type demands. */
+static void test_frames(void)
+{
+	tap_ok(FRAME("\x00\x40\x00\x00\x00\x00\x00\x00\x01"), "DATA of 16384 bytes");
+	tap_ok(FRAME("\x00\x00\x00\x00\x01\x00\x00\x00\x01"), "DATA, empty, END_STREAM");
+	tap_ok(FRAME("\x00\x00\x05\x01\x25\x00\x00\x00\x03"), "HEADERS");
+	tap_ok(FRAME("\x00\x00\x05\x02\x00\x00\x00\x00\x03"), "PRIORITY");
+	tap_ok(FRAME("\x00\x00\x04\x03\x00\x00\x00\x00\x03"), "RST_STREAM");
+	tap_ok(FRAME("\x00\x00\x00\x04\x01\x00\x00\x00\x00"), "SETTINGS, acknowledged");
+	tap_ok(FRAME("\x00\x00\x09\x05\x04\x00\x00\x00\x01"), "PUSH_PROMISE");
+	tap_ok(FRAME("\x00\x00\x08\x06\x00\x00\x00\x00\x00"), "PING");
+	tap_ok(FRAME("\x00\x00\x0b\x07\x00\x00\x00\x00\x00"), "GOAWAY");
+	tap_ok(FRAME("\x00\x00\x04\x08\x00\x00\x00\x00\x00"), "WINDOW_UPDATE");
+	tap_ok(FRAME("\x00\x00\x10\x09\x04\x00\x00\x00\x01"), "CONTINUATION");
+	tap_ok(infer_any("\x00\x00\x08\x06\x00\x00\x00\x00", 8, 1) == INFER_NO, "eight bytes are no frame");
+	tap_ok(NOT_FRAME("\x00\x00\x00\x00\x00\x00\x00\x00\x00"), "zeros");
+	tap_ok(NOT_FRAME("\x00\x00\x00\x05\x00\x00\x00\x01\x00"), "numbers of 32 bits");
+	tap_ok(NOT_FRAME("\x01\x00\x00\x00\x00\x00\x00\x00\x01"), "a payload of 64 KiB");
+	tap_ok(NOT_FRAME("\x00\x40\x01\x00\x00\x00\x00\x00\x01"), "one of more than 16384 bytes");
+	tap_ok(NOT_FRAME("\x00\x00\x05\x01\x25\x80\x00\x00\x03"), "the reserved bit");
+	tap_ok(NOT_FRAME("\x00\x00\x05\x01\x25\x00\x00\x00\x00"), "HEADERS of no stream");
+	tap_ok(NOT_FRAME("\x00\x00\x05\x01\x02\x00\x00\x00\x03"), "a flag that is not defined");
+	tap_ok(NOT_FRAME("\x00\x00\x09\x06\x00\x00\x00\x00\x00"), "a PING of nine bytes");
+	tap_ok(NOT_FRAME("\x00\x00\x05\x0a\x00\x00\x00\x00\x00"), "a type that is not defined");
+}
+
+/* A call that is one frame of a WebSocket. */
+static void test_websocket(void)
+{
+	tap_ok(infer_any("\x81\x02hi", 4, 1) == INFER_YES, "WebSocket: text");
+	tap_ok(infer_any("\x82\x82\x01\x02\x03\x04hi", 8, 1) == INFER_YES, "WebSocket: masked bytes");
+	tap_ok(infer_any("\xc1\x02hi", 4, 1) == INFER_YES, "WebSocket: compressed text");
+	tap_ok(infer_any("\x89\x00", 2, 1) == INFER_YES, "WebSocket: an empty ping");
+	tap_ok(infer_any("\x8a\x80\x01\x02\x03\x04", 6, 1) == INFER_YES, "WebSocket: a masked pong");
+	tap_ok(infer_any("\x88\x02\x03\xe8", 4, 1) == INFER_YES, "WebSocket: a close");
+	tap_ok(infer_part("\x81\x7e\x03\xe8xxxx", 8, 1004) == INFER_YES, "WebSocket: text of 1000 bytes");
+	tap_ok(infer_part("\x81\x7e\x03\xe8xxxx", 8, 1005) == INFER_NO, "and a byte after it");
+	tap_ok(infer_part("\x81\xfe\x03\xe8xxxx", 8, 1008) == INFER_YES, "masked");
+	tap_ok(infer_part("\x81\x7e\x00\x02hi", 6, 6) == INFER_NO, "a length in more bytes than it takes");
+	tap_ok(infer_part("\x89\x7e\x03\xe8xxxx", 8, 1004) == INFER_NO, "a long ping");
+	tap_ok(infer_any("\x01\x02hi", 4, 1) == INFER_NO, "part of a message");
+	tap_ok(infer_any("\x80\x02hi", 4, 1) == INFER_NO, "the rest of a message");
+	tap_ok(infer_any("\xc9\x02hi", 4, 1) == INFER_NO, "a compressed ping");
+	tap_ok(infer_any("\xa1\x02hi", 4, 1) == INFER_NO, "a reserved bit");
+	tap_ok(infer_any("\x83\x02hi", 4, 1) == INFER_NO, "an opcode that is not defined");
+	tap_ok(infer_any("\x81", 1, 1) == INFER_NO, "one byte");
+	tap_ok(infer_any("\x81\x02hi", 4, 0) == INFER_NO, "not at the beginning of a connection");
+}
+
 int main(void)
 {
 	test_requests();
@@ -170,5 +256,8 @@ int main(void)
 	test_proxy_headers();
 	test_others();
 	test_tchar();
+	test_settings();
+	test_frames();
+	test_websocket();
 	return tap_end();
 }

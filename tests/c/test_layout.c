@@ -6,15 +6,18 @@
  * headers.
  */
 #include "../../src/plainsight.h"
+#include "../../src/plainsight_elf.h"
+#include "../../src/plainsight_secrets.h"
 #include "tap.h"
 
 _Static_assert(sizeof(struct ps_endpoint) == 20, "record of the ring");
 _Static_assert(sizeof(struct ps_process) == 40, "record of the ring");
-_Static_assert(sizeof(struct ps_event) == 136, "record of the ring");
+_Static_assert(sizeof(struct ps_event) == 160, "record of the ring");
+_Static_assert(sizeof(struct ps_settings) == 32, "value of the map of settings");
 _Static_assert(sizeof(struct ps_event) % 8 == 0, "the payload after it is aligned");
 _Static_assert(sizeof(((struct ps_exchange *)0)->interim) == PS_INTERIM_MAX * sizeof(uint16_t), "interim statuses");
 _Static_assert(sizeof(((struct ps_process *)0)->comm) == PS_COMM_LEN, "thread name");
-_Static_assert(sizeof(struct ps_slice) == 16 && sizeof(struct ps_header) == 32, "64-bit only");
+_Static_assert(sizeof(struct ps_slice) == 16 && sizeof(struct ps_header) == 40, "64-bit only");
 
 /* Where the next field must begin when nothing was padded. */
 static size_t next_offset;

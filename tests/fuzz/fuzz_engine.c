@@ -93,13 +93,16 @@ static void must(bool holds, const char *what)
 
 static void check(struct engine *engine)
 {
-	const struct ps_exchange *ex;
+	const struct ps_item *item;
 	struct ps_capture_stats s;
 
-	while ((ex = engine_next(engine)) != NULL) {
-		touch(ex->unix_path);
-		touch_message(&ex->request);
-		touch_message(&ex->response);
+	while ((item = engine_next(engine)) != NULL) {
+		touch(item->exchange->unix_path);
+		touch_message(&item->exchange->request);
+		touch_message(&item->exchange->response);
+		if (item->message != NULL)
+			touch(item->message->body.kept);
+		must((item->message != NULL) == (item->kind == PS_ITEM_MESSAGE), "kind of item");
 	}
 	s = engine_stats(engine);
 	must(s.data_bytes == s.message_bytes + s.tunnel_bytes + s.skipped_bytes + s.uncaptured_bytes + s.overlap_bytes +
@@ -271,7 +274,7 @@ static void step(struct source *source, struct input *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct engine_options options = {
-	    .http1 = {.head_bytes_max = HEAD_MAX, .body_bytes_max = BODY_MAX, .pipeline_max = PIPELINE_MAX},
+	    .http = {.head_bytes_max = HEAD_MAX, .body_bytes_max = BODY_MAX, .pipeline_max = PIPELINE_MAX},
 	    .conns_max = CONNS_MAX,
 	    .held_bytes_max = HELD_BYTES_MAX,
 	};

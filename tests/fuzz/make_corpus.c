@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Turns the text cases into inputs of fuzz_http1.c, one file each, and of
+ * Turns the text cases into inputs of fuzz_http.c, one file each, and of
  * fuzz_http1_diff.c, one file for each direction.
- * Usage: make_corpus FIXTURE_DIR HTTP1_DIR HTTP1_DIFF_DIR
+ * Usage: make_corpus FIXTURE_DIR CORPUS_DIR [HTTP1_DIFF_DIR]
  */
 #include "../c/fixture.h"
 
@@ -85,8 +85,8 @@ int main(int argc, char **argv)
 	struct fixture_file files[FIXTURE_FILES_MAX];
 	size_t count;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: %s FIXTURE_DIR HTTP1_DIR HTTP1_DIFF_DIR\n", argv[0]);
+	if (argc != 3 && argc != 4) {
+		fprintf(stderr, "usage: %s FIXTURE_DIR CORPUS_DIR [HTTP1_DIFF_DIR]\n", argv[0]);
 		return 2;
 	}
 	count = fixture_files(argv[1], files);
@@ -96,8 +96,10 @@ int main(int argc, char **argv)
 		for (int index = 1; (fixture = fixture_next(&files[i])) != NULL; index++) {
 			if (fixture->byte_count <= INPUT_MAX) {
 				put_fixture(argv[2], fixture, index);
-				put_direction(argv[3], fixture, index, true);
-				put_direction(argv[3], fixture, index, false);
+				if (argc == 4) {
+					put_direction(argv[3], fixture, index, true);
+					put_direction(argv[3], fixture, index, false);
+				}
 			}
 			fixture_free(fixture);
 		}
