@@ -2,8 +2,13 @@
 /*
  * How fast src/ is from record to exchange, on one core: requests of 200 bytes,
  * responses of 250, as records that lie in memory. Each line is one way in
- * which clients use connections. Then the memory of a connection that is idle
+ * which clients use connections. Then messages of a WebSocket and events of an
+ * event stream, of 96 bytes each, and the memory of a connection that is idle
  * between two requests.
+ *
+ * With arguments, WHAT COUNT, it handles so many and prints nothing, so that the
+ * CPU time of two builds, or of two kinds of work, can be compared by others:
+ * WHAT is exchanges, messages, events or coded-events (gzip).
  */
 #include "../../src/engine.h"
 
@@ -11,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <zlib.h>
 
 enum { SECOND_NS = 1000000000, RUN_NS = 500000000, BATCH = 256, RUNS = 5 };
 
@@ -34,7 +40,7 @@ static const char response[] = "HTTP/1.1 200 OK\r\n"
 enum { REQUEST_LEN = sizeof(request) - 1, RESPONSE_LEN = sizeof(response) - 1 };
 
 static const struct engine_options options = {
-    .http1 = {.head_bytes_max = 262144, .body_bytes_max = 65536, .pipeline_max = 1024},
+    .http = {.head_bytes_max = 262144, .body_bytes_max = 65536, .pipeline_max = 1024},
     .conns_max = 65536,
     .held_bytes_max = 16777216,
 };
@@ -113,11 +119,11 @@ static void close_conn(struct engine *engine, struct traffic *traffic, uint64_t 
 
 static uint64_t drain(struct engine *engine)
 {
-	const struct ps_exchange *ex;
+	const struct ps_item *item;
 	uint64_t count = 0;
 
-	while ((ex = engine_next(engine)) != NULL)
-		count += ex->response.status == 200;
+	while ((item = engine_next(engine)) != NULL)
+		count += item->exchange->response.status == 200;
 	return count;
 }
 
@@ -177,12 +183,186 @@ static void report_memory(void)
 	engine_free(engine);
 }
 
-int main(void)
+/* --- messages --------------------------------------------------------------- */
+
+enum { PAYLOAD_LEN = 96, LONG_COUNT = 200000, STREAM_EVENTS = 5000 };
+
+static const char upgrade_request[] = "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+static const char upgrade_response[] =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+static const char events_request[] = "GET /events HTTP/1.1\r\n\r\n";
+static const char events_response[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+static const char coded_response[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n";
+
+/* A connection that is written to record by record. */
+struct writer {
+	struct engine *engine;
+	struct record record;
+	uint64_t id; /* of the connection */
+	uint64_t pos[2];
+	uint64_t items; /* messages that came out */
+};
+
+static void writer_send(struct writer *writer, int direction, const void *data, size_t len)
 {
+	struct ps_event *event = &writer->record.event;
+	uint64_t ts_ns = event->ts_ns;
+	const struct ps_item *item;
+
+	record_init(&writer->record, direction, data, len);
+	event->ts_ns = ts_ns;
+	name(event, writer->id);
+	event->pos = writer->pos[direction];
+	event->other_pos = writer->pos[!direction];
+	writer->pos[direction] += len;
+	engine_record(writer->engine, event, sizeof(*event) + len);
+	while ((item = engine_next(writer->engine)) != NULL)
+		writer->items += item->kind == PS_ITEM_MESSAGE;
+}
+
+static void websocket_messages(struct writer *writer, uint64_t count)
+{
+	uint8_t masked[6 + PAYLOAD_LEN] = {0x81, 0x80 | PAYLOAD_LEN, 1, 2, 3, 4}, plain[2 + PAYLOAD_LEN];
+
+	plain[0] = 0x81;
+	plain[1] = PAYLOAD_LEN;
+	memset(plain + 2, 'x', PAYLOAD_LEN);
+	for (int i = 0; i < PAYLOAD_LEN; i++)
+		masked[6 + i] = 'x' ^ masked[2 + i % 4];
+	writer->id = 1;
+	writer_send(writer, PS_IN, upgrade_request, sizeof(upgrade_request) - 1);
+	writer_send(writer, PS_OUT, upgrade_response, sizeof(upgrade_response) - 1);
+	for (uint64_t i = 0; i < count; i++)
+		writer_send(writer, i % 2 ? PS_OUT : PS_IN, i % 2 ? plain : masked,
+			    i % 2 ? sizeof(plain) : sizeof(masked));
+}
+
+/* Events of one stream, made before they are counted; coded: flushed after each. */
+struct event_stream {
+	uint8_t bytes[STREAM_EVENTS * (PAYLOAD_LEN + 32)];
+	size_t end[STREAM_EVENTS];
+};
+
+static void stream_make(struct event_stream *stream, bool is_coded)
+{
+	z_stream z = {.next_out = stream->bytes, .avail_out = sizeof(stream->bytes)};
+	char event[PAYLOAD_LEN + 16];
+	size_t at = 0;
+
+	deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+	for (uint32_t i = 0; i < STREAM_EVENTS; i++) {
+		size_t len = (size_t)snprintf(event, sizeof(event), "data: %0*u\n\n", PAYLOAD_LEN, i * 2654435761U);
+
+		z.next_in = (Bytef *)event;
+		z.avail_in = (uInt)len;
+		if (is_coded)
+			deflate(&z, Z_SYNC_FLUSH);
+		else
+			memcpy(stream->bytes + at, event, len);
+		at = is_coded ? z.total_out : at + len;
+		stream->end[i] = at;
+	}
+	deflateEnd(&z);
+}
+
+static void events(struct writer *writer, uint64_t count, bool is_coded)
+{
+	static struct event_stream stream;
+	const char *head = is_coded ? coded_response : events_response;
+	size_t at = 0;
+
+	stream_make(&stream, is_coded);
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t nth = i % STREAM_EVENTS;
+
+		if (nth == 0) {
+			writer->id++;
+			writer->pos[0] = writer->pos[1] = at = 0;
+			writer_send(writer, PS_IN, events_request, sizeof(events_request) - 1);
+			writer_send(writer, PS_OUT, head, strlen(head));
+		}
+		writer_send(writer, PS_OUT, stream.bytes + at, stream.end[nth] - at);
+		at = stream.end[nth];
+	}
+}
+
+/* Returns whether there is work of that name. */
+static bool messages(const char *what, uint64_t count)
+{
+	struct writer writer = {.engine = engine_new(&options)};
+	bool is_known = true;
+
+	if (!writer.engine)
+		abort();
+	if (strcmp(what, "messages") == 0)
+		websocket_messages(&writer, count);
+	else if (strcmp(what, "events") == 0 || strcmp(what, "coded-events") == 0)
+		events(&writer, count, what[0] == 'c');
+	else
+		is_known = false;
+	if (is_known && writer.items != count)
+		abort();
+	engine_free(writer.engine);
+	return is_known;
+}
+
+static void report_messages(const char *title, const char *what)
+{
+	uint64_t best_ns = UINT64_MAX;
+
+	for (int i = 0; i < RUNS; i++) {
+		uint64_t begin = now_ns(), elapsed;
+
+		messages(what, LONG_COUNT);
+		elapsed = now_ns() - begin;
+		best_ns = elapsed < best_ns ? elapsed : best_ns;
+	}
+	printf("%-36s %9.0f messages/s\n", title, (double)LONG_COUNT * SECOND_NS / (double)best_ns);
+}
+
+/* One keep-alive connection. */
+static void exchanges(uint64_t count)
+{
+	struct engine *engine = engine_new(&options);
+	struct traffic traffic;
+	uint64_t paired = 0;
+
+	if (!engine)
+		abort();
+	traffic_init(&traffic);
+	for (uint64_t i = 0; i < count; i++) {
+		exchange(engine, &traffic, 1, i);
+		paired += drain(engine);
+	}
+	if (paired != count)
+		abort();
+	engine_free(engine);
+}
+
+static int run_named(const char *what, uint64_t count)
+{
+	if (strcmp(what, "exchanges") == 0) {
+		exchanges(count);
+		return 0;
+	}
+	if (messages(what, count))
+		return 0;
+	fprintf(stderr, "bench_engine: %s: exchanges, messages, events or coded-events expected\n", what);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3)
+		return run_named(argv[1], strtoull(argv[2], NULL, 10));
 	report("one keep-alive connection", 1);
 	report("1,000 keep-alive connections", 1000);
 	report("50,000 keep-alive connections", 50000);
 	report("a connection for each exchange", 0);
+	report_messages("messages of a WebSocket", "messages");
+	report_messages("events", "events");
+	report_messages("events, gzip", "coded-events");
 	report_memory();
 	return 0;
 }

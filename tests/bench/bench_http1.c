@@ -83,7 +83,7 @@ static uint64_t now_ns(void)
 static void feed(struct http1_conn *conn, int direction, const uint8_t *data, size_t len, size_t call_bytes)
 {
 	static const struct ps_process process = {.tgid = 1};
-	const struct http1_context ctx = {.ts_ns = 1, .process = &process};
+	const struct http_context ctx = {.ts_ns = 1, .process = &process};
 
 	for (size_t i = 0; i < len; i += call_bytes) {
 		size_t piece = len - i < call_bytes ? len - i : call_bytes;
@@ -121,7 +121,7 @@ static uint8_t *response_new(const struct shape *shape, size_t *len)
 
 static void run(const struct shape *shape)
 {
-	const struct http1_limits limits = {.head_bytes_max = 65536, .body_bytes_max = 4096, .pipeline_max = 64};
+	const struct http_limits limits = {.head_bytes_max = 65536, .body_bytes_max = 4096, .pipeline_max = 64};
 	struct http1_conn *conn = http1_conn_new(&limits, false);
 	size_t request_len = strlen(shape->request);
 	size_t response_len;
@@ -137,7 +137,7 @@ static void run(const struct shape *shape)
 		for (uint64_t i = 0; i < batch; i++) {
 			feed(conn, PS_IN, (const uint8_t *)shape->request, request_len, shape->call_bytes);
 			feed(conn, PS_OUT, response, response_len, shape->call_bytes);
-			while ((ex = http1_conn_next(conn)) != NULL)
+			while ((ex = http1_conn_next(conn).exchange) != NULL)
 				paired += ex->response.flags == PS_MESSAGE_COMPLETE;
 			exchanges++;
 		}

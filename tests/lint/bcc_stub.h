@@ -56,6 +56,9 @@ u64 bpf_get_current_task(void);
 struct task_struct *bpf_get_current_task_btf(void);
 long bpf_task_pt_regs(struct task_struct *task);
 long bpf_get_current_comm(void *dst, u32 size);
+u64 bpf_get_attach_cookie(void *ctx);
+u32 bpf_get_smp_processor_id(void);
+long bpf_send_signal(u32 signal);
 
 #define bpf_ntohs(value)   __builtin_bswap16(value)
 #define PT_REGS_RC(ctx)    ((ctx)->ax)

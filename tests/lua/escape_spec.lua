@@ -31,6 +31,15 @@ describe("escape.put", function()
     end
   end)
 
+  it("finds a byte wherever it stands", function()
+    for len = 1, 40 do
+      for at = 1, len do
+        local before, after = ("a"):rep(at - 1), ("z"):rep(len - at)
+        assert.equal(before .. "\\x1b" .. after, (escaped(before .. "\27" .. after, escape.TEXT)))
+      end
+    end
+  end)
+
   it("passes printable UTF-8", function()
     assert.equal(fixture.printable, (escaped(fixture.printable, escape.QUOTED)))
   end)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- struct ps_exchange built from plain tables, for the specs of the output formats.
+local buffer = require "string.buffer"
 local ffi = require "ffi"
 require "plainsight.contract"
 
@@ -26,6 +27,7 @@ local function headers(keep, list)
   local array = ffi.new("struct ps_header[?]", math.max(#list, 1))
   for i, pair in ipairs(list) do
     array[i - 1].name, array[i - 1].value = slice(keep, pair[1]), slice(keep, pair[2])
+    array[i - 1].flags = pair.flags or 0
   end
   keep[#keep + 1] = array
   return array, #list
@@ -33,19 +35,20 @@ end
 
 local function fill_process(process, spec)
   process.tgid, process.tid = spec.tgid or 4242, spec.tid or spec.tgid or 4242
+  process.ns_tgid = spec.ns_tgid or 0
   process.uid, process.cgroup_id = spec.uid or 1000, spec.cgroup_id or 77
   local comm = spec.comm or "curl"
   ffi.copy(process.comm, comm, math.min(#comm, 16))
 end
 
 local function fill_message(keep, message, spec)
-  for _, name in ipairs { "method", "target", "reason" } do
+  for _, name in ipairs { "method", "target", "reason", "scheme", "authority", "protocol" } do
     if spec[name] then message[name] = slice(keep, spec[name]) end
   end
   message.headers, message.header_count = headers(keep, spec.headers or {})
   message.trailers, message.trailer_count = headers(keep, spec.trailers or {})
   message.status = spec.status or 0
-  message.version_major, message.version_minor = 1, spec.version_minor or 1
+  message.version_major, message.version_minor = spec.version_major or 1, spec.version_minor or 1
   message.flags = spec.flags or ffi.C.PS_MESSAGE_COMPLETE
   message.head_bytes, message.wire_bytes = spec.head_bytes or 0, spec.wire_bytes or 0
   message.first_ts_ns = spec.first_ts_ns
@@ -82,6 +85,25 @@ function _M.request(changes)
   return spec
 end
 
+--- Request of HTTP/2, with the given fields replaced.
+function _M.request_h2(changes)
+  local spec = {
+    version_major = 2, version_minor = 0, target = "/x", scheme = "https", authority = "a.test", headers = {},
+  }
+  for key, value in pairs(changes or {}) do spec[key] = value end
+  return _M.request(spec)
+end
+
+--- Response of HTTP/2, with the given fields replaced.
+function _M.response_h2(changes)
+  local spec = { version_major = 2, version_minor = 0, reason = "", headers = {}, framing = ffi.C.PS_FRAMING_H2 }
+  for key, value in pairs(changes or {}) do spec[key] = value end
+  return _M.response(spec)
+end
+
+--- A header of which nothing is known.
+_M.UNKNOWN_HEADER = { "", "", flags = ffi.C.PS_HEADER_NAME_UNKNOWN + ffi.C.PS_HEADER_VALUE_UNKNOWN }
+
 --- Its response, 1 ms later and 0.2 ms long.
 function _M.response(changes)
   local spec = {
@@ -95,13 +117,15 @@ end
 
 --- An exchange. false for request or response leaves it out.
 -- @param spec table: request, response (of the functions above), side, flags
---   (added to those of the parts), local_end, remote_end, unix_path, conn_id,
+--   (added to those of the parts), id, library, local_end, remote_end, unix_path, conn_id,
 --   interim (list), interim_count, missing (fields of the part left out)
 -- @return struct ps_exchange
 function _M.exchange(spec)
   spec = spec or {}
   local ex, keep = ffi.new("struct ps_exchange"), {}
   anchors[ex] = keep
+  ex.stream_id, ex.error_code = spec.stream_id or 0, spec.error_code or 0
+  ex.id, ex.library = spec.id or 0, spec.library or 0
   ex.conn_id, ex.side = spec.conn_id or 31337, spec.side or ffi.C.PS_SIDE_CLIENT
   ex.flags = spec.flags or 0
   if spec.request ~= false then
@@ -125,6 +149,39 @@ function _M.exchange(spec)
   for i, status in ipairs(spec.interim or {}) do ex.interim[i - 1] = status end
   ex.interim_count = spec.interim_count or #(spec.interim or {})
   return ex
+end
+
+--- A message within an exchange.
+-- @param spec table: protocol, type, direction, flags, payload (string), size_bytes, state, name, event_id, frames,
+--   close_code
+-- @return struct ps_stream_message
+function _M.message(spec)
+  local message, keep = ffi.new("struct ps_stream_message"), {}
+  anchors[message] = keep
+  message.protocol = spec.protocol or ffi.C.PS_STREAM_WEBSOCKET
+  message.type, message.direction = spec.type or ffi.C.PS_STREAM_TEXT, spec.direction or ffi.C.PS_OUT
+  message.flags, message.frames, message.close_code = spec.flags or 0, spec.frames or 1, spec.close_code or 0
+  local payload = spec.payload or ""
+  message.body.kept, message.body.size_bytes = slice(keep, payload), spec.size_bytes or #payload
+  message.body.state = spec.state or ffi.C.PS_BODY_COMPLETE
+  message.name, message.event_id = slice(keep, spec.name or ""), slice(keep, spec.event_id or "")
+  message.wire_bytes = #payload + 2
+  message.first_ts_ns, message.last_ts_ns = _M.FIRST_TS_NS, _M.FIRST_TS_NS
+  fill_process(message.process, spec.process or {})
+  return message
+end
+
+--- The item that hands out a message of an exchange.
+-- @return struct ps_item; the two must outlive it
+function _M.message_item(exchange, message)
+  return ffi.new("struct ps_item", { kind = ffi.C.PS_ITEM_MESSAGE, exchange = exchange, message = message })
+end
+
+--- What a function appends to a string.buffer, as a string. Further arguments are its own.
+function _M.text_of(put, ...)
+  local buf = buffer.new()
+  put(buf, ...)
+  return buf:get()
 end
 
 --- Bytes that must not reach a terminal as they are, with their escaped form.

@@ -60,6 +60,9 @@ describe("filters", function()
     assert.is_false(shown({ host = "example.org:80" }))
     assert.is_false(shown({ host = "ample.org" }))
     assert.is_false(shown({ host = "exampleXorg" }))
+    local h2 = fixture.exchange { request = fixture.request_h2(), response = fixture.response_h2() }
+    assert.is_true(filters.new({ host = "a.test" })(h2))
+    assert.is_false(filters.new({ host = "b.test" })(h2))
   end)
 
   it("compare whole paths without the query", function()

@@ -9,7 +9,7 @@ local paths = require "plainsight.paths"
 local C = ffi.C
 
 local function format(spec)
-  return json.format(fixture.exchange(spec), { clock_offset_ns = fixture.CLOCK_OFFSET_NS })
+  return fixture.text_of(json.put, fixture.exchange(spec), { clock_offset_ns = fixture.CLOCK_OFFSET_NS })
 end
 
 local function decoded(spec)
@@ -38,7 +38,8 @@ describe("json.format", function()
     local process = { tgid = 999999999, tid = 5 } -- no such process: no "exe"
     local line = format { request = fixture.request { process = process },
       response = fixture.response { process = process } }
-    assert.equal('{"type":"exchange","schema":1,"time":"2023-11-14T22:13:20.123456Z","side":"client","complete":true,'
+    assert.equal('{"type":"exchange","schema":2,"id":0,"time":"2023-11-14T22:13:20.123456Z",'
+      .. '"side":"client","complete":true,'
       .. '"process":{"pid":999999999,"tid":5,"uid":1000,"comm":"curl","cgroup_id":77},'
       .. '"connection":{"id":31337,"transport":"tcp","family":"ipv4","local":{"address":"127.0.0.1","port":40002},'
       .. '"remote":{"address":"127.0.0.1","port":8080},"midstream":false},'
@@ -52,6 +53,75 @@ describe("json.format", function()
       .. '"body":{"size_bytes":6,"captured_bytes":6,"state":"complete","framing":"length","text":"hello\\n"},'
       .. '"flags":[]},'
       .. '"duration_ns":1200000,"time_to_first_byte_ns":1000000,"flags":[]}\n', line)
+  end)
+
+  describe("of a process in a container", function()
+    local function of(container, ns_tgid)
+      local process = { tgid = 999999999, tid = 5, ns_tgid = ns_tgid }
+      local ex = fixture.exchange { request = fixture.request { process = process } }
+      return fixture.text_of(json.put, ex, { clock_offset_ns = fixture.CLOCK_OFFSET_NS,
+        container_of = function() return container end })
+    end
+
+    it("tells it, and the process id there", function()
+      local line = of({ id = "ab", name = "web", image = "web:1", runtime = "docker", labels = { app = "x" } }, 7)
+      assert.matches('"cgroup_id":77,"ns_pid":7},"container":{"id":"ab","image":"web:1","labels":{"app":"x"},'
+        .. '"name":"web","runtime":"docker"},"connection":{', line, 1, true)
+    end)
+
+    it("tells the pod, with its labels", function()
+      local line = of({ id = "ab", pod = "web-0", namespace = "shop", pod_uid = "u", labels = { app = "x" } })
+      assert.matches('"container":{"id":"ab","pod":{"labels":{"app":"x"},"name":"web-0","namespace":"shop",'
+        .. '"uid":"u"}},', line, 1, true)
+    end)
+
+    it("tells what is learnt later", function()
+      local container = { id = "ab", generation = 1 }
+      assert.matches('"container":{"id":"ab"},', of(container), 1, true)
+      container.generation, container.name = 2, "web"
+      assert.matches('"container":{"id":"ab","name":"web"},', of(container), 1, true)
+    end)
+
+    it("tells none of a process that is in none, and no id that is the same", function()
+      local line = of(nil, 999999999)
+      assert.is_nil(line:find("container", 1, true))
+      assert.is_nil(line:find("ns_pid", 1, true))
+    end)
+  end)
+
+  -- An exchange of a TLS session. changes: fields of struct ps_exchange.
+  local function of_session(spec, changes)
+    local library = { type = "openssl", title = "OpenSSL", version = "3.0.19", path = "/lib/libssl.so.3" }
+    local opts = {
+      clock_offset_ns = fixture.CLOCK_OFFSET_NS,
+      library_of = function(number) return number == 7 and library or { type = "go", path = '/opt/"x"' } end,
+    }
+    local ex = fixture.exchange(spec)
+    ex.library, ex.resolved, ex.socket_id = 7, C.PS_RESOLVED_NESTED, 4711
+    for name, value in pairs(changes or {}) do ex[name] = value end
+    return fixture.text_of(json.put, ex, opts)
+  end
+
+  it("tells the TLS session, and the socket below it", function()
+    local info = ffi.new("struct ps_tls_info[1]", { {
+      protocol = 0x0303, cipher = 0xc02f, server_name = "localhost", alpn = "http/1.1", alpn_offered = "h2,http/1.1",
+    } })
+    local line = of_session({}, { tls = info, handshake_ns = 1500000 })
+    assert.matches('"connection":{"id":4711,"transport":"tcp","family":"ipv4",', line, 1, true)
+    assert.matches('"midstream":false},"tls":{"library":"openssl","version":"3.0.19","path":"/lib/libssl.so.3",'
+      .. '"session":31337,"resolved":"nested","protocol":"TLSv1.2","cipher":"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",'
+      .. '"server_name":"localhost","alpn":"http/1.1","alpn_offered":"h2,http/1.1","handshake_ns":1500000},'
+      .. '"request":{', line, 1, true)
+    assert.matches('"url":"https://localhost:8080/x?q=1"', line, 1, true)
+    assert.is_nil(decoded({}).tls)
+  end)
+
+  it("leaves out what is not known of a session", function()
+    local nowhere = { family = C.PS_FAMILY_NONE, addr = { 0, 0, 0, 0 } }
+    local line = of_session({ local_end = nowhere, remote_end = nowhere },
+      { library = 8, resolved = C.PS_RESOLVED_NONE, socket_id = 0 })
+    assert.matches('"connection":{"id":0,"transport":"unknown","family":"unknown","midstream":false},'
+      .. '"tls":{"library":"go","path":"/opt/\\"x\\"","session":31337,"resolved":"none"},"request"', line, 1, true)
   end)
 
   it("keeps all digits of 64-bit integers", function()
@@ -73,8 +143,27 @@ describe("json.format", function()
     pipe:close()
     assert.matches("^/", exe)
     assert.equal(exe, decoded(spec).process.exe)
+    spec.request.first_ts_ns = fixture.FIRST_TS_NS + 1000000000ULL -- late enough for another look
+    assert.equal(exe, decoded(spec).process.exe)
     spec.request.process.comm = "other" -- the id may have been used again
     assert.is_nil(decoded(spec).process.exe)
+  end)
+
+  it("knows no executable of a process that was never there", function()
+    local process = { tgid = 999999997, comm = "nobody" }
+    for _ = 1, 2 do assert.is_nil(decoded({ request = fixture.request { process = process } }).process.exe) end
+  end)
+
+  it("sees the executable change with a later call", function()
+    local pipe = io.popen("echo $$; sleep 0.2; exec sleep 0.3")
+    local process = { tgid = tonumber(pipe:read("*l")), comm = "either" }
+    local before = decoded({ request = fixture.request { process = process } }).process.exe
+    os.execute "sleep 0.35"
+    local later = { process = process, first_ts_ns = fixture.FIRST_TS_NS + 1000000000ULL }
+    local after = decoded({ request = fixture.request(later) }).process.exe
+    pipe:close()
+    assert.matches("sh$", before)
+    assert.matches("sleep$", after)
   end)
 
   it("names the process that answered when it is another one", function()
@@ -95,6 +184,8 @@ describe("json.format", function()
       decoded({ unix_path = "/run/a b.sock", flags = C.PS_EXCHANGE_MIDSTREAM }).connection)
     assert.same({ id = 31337, transport = "unix", family = "unix", midstream = false },
       decoded({ unix_path = "" }).connection)
+    assert.equal("http://unix:/run/a b.sock:/x?q=1",
+      decoded({ unix_path = "/run/a b.sock", request = fixture.request { headers = {} } }).request.url)
   end)
 
   it("tells text from bytes", function()
@@ -179,6 +270,47 @@ describe("json.format", function()
       exchange.request.flags)
   end)
 
+  it("tells HTTP/2 with its stream and pseudo-headers", function()
+    local request = fixture.request_h2 { method = "CONNECT", protocol = "websocket" }
+    local exchange = decoded { request = request, response = fixture.response_h2(), stream_id = 7 }
+    assert.equal(7, exchange.stream_id)
+    assert.equal("2", exchange.request.version)
+    assert.equal("https://a.test/x", exchange.request.url)
+    assert.same({ "/x", "https", "a.test", "websocket" }, { exchange.request.target, exchange.request.scheme,
+      exchange.request.authority, exchange.request.protocol })
+    assert.equal("h2", exchange.response.body.framing)
+    assert.is_nil(exchange.error_code)
+    assert.is_nil(decoded().stream_id)
+  end)
+
+  it("tells why a stream was reset", function()
+    local exchange = decoded { request = fixture.request_h2(), response = false, stream_id = 1,
+      flags = C.PS_EXCHANGE_RESET + C.PS_EXCHANGE_PUSHED, error_code = 0xffffffff }
+    assert.equal(0xffffffff, exchange.error_code)
+    assert.same({ "pushed", "reset" }, exchange.flags)
+  end)
+
+  it("has null for what is unknown", function()
+    local flags = C.PS_MESSAGE_COMPLETE + C.PS_MESSAGE_UNKNOWN
+    local known_value = { "", "v", flags = C.PS_HEADER_NAME_UNKNOWN }
+    local exchange = decoded {
+      request = fixture.request_h2 { method = "", target = "", flags = flags,
+        headers = { fixture.UNKNOWN_HEADER, known_value } },
+      response = fixture.response_h2 { status = 0, flags = flags }, stream_id = 1,
+    }
+    local request = exchange.request
+    assert.same({ cjson.null, cjson.null, cjson.null }, { request.method, request.target, request.url })
+    assert.same({ { name = cjson.null, value = cjson.null }, { name = cjson.null, value = "v" } }, request.headers)
+    assert.same({ "unknown-headers" }, request.flags)
+    assert.equal(cjson.null, exchange.response.status)
+  end)
+
+  it("gives the authority of a CONNECT as URL", function()
+    local request = fixture.request_h2 { method = "CONNECT", target = "", scheme = "", authority = "b.test:443" }
+    local exchange = decoded { request = request, response = fixture.response_h2(), stream_id = 1 }
+    assert.same({ cjson.null, "b.test:443" }, { exchange.request.target, exchange.request.url })
+  end)
+
   it("reads heads as ISO 8859-1 when they are not UTF-8", function()
     local headers = decoded({ response = fixture.response {
       reason = "d\233j\224", headers = { { "A", "caf\233 \255" }, { "B", "caf\195\169" } },
@@ -235,11 +367,11 @@ end)
 
 describe("json.report", function()
   it("writes sorted keys after type and schema", function()
-    assert.equal('{"type":"summary","schema":1,"a":{"x":18446744073709551615,"y":-5},"b":1.5,'
+    assert.equal('{"type":"summary","schema":2,"a":{"x":18446744073709551615,"y":-5},"b":1.5,'
       .. '"c":[1,"q\\"",true],"z":0}\n',
       json.report("summary", { z = 0, b = 1.5, a = { y = -5LL, x = 0xffffffffffffffffULL }, c = { 1, 'q"', true } }))
-    assert.equal('{"type":"summary","schema":1}\n', json.report("summary", {}))
-    assert.equal('{"type":"summary","schema":1,"n":9007199254740991}\n', json.report("summary", { n = 2 ^ 53 - 1 }))
+    assert.equal('{"type":"summary","schema":2}\n', json.report("summary", {}))
+    assert.equal('{"type":"summary","schema":2,"n":9007199254740991}\n', json.report("summary", { n = 2 ^ 53 - 1 }))
   end)
 
   it("refuses what JSON cannot say", function()
@@ -268,6 +400,22 @@ describe("docs/json.md", function()
     }
     local found = keys_of(full, {})
     keys_of(decoded { unix_path = "/p", response = false }, found)
+    keys_of(decoded { request = fixture.request_h2 { protocol = "p" }, stream_id = 1, flags = C.PS_EXCHANGE_RESET },
+      found)
+    keys_of(decoded { response = fixture.response { headers = {
+      { "Content-Encoding", "br" }, { "Content-Type", "text/plain; charset=utf-16be" },
+    }, body = "\139\1\128\0h\0i\3" } }, found)
+    local call = fixture.exchange {
+      request = fixture.request { target = "/a.Service/Get" },
+      response = fixture.response { trailers = { { "grpc-status", "5" }, { "grpc-message", "no" } } },
+    }
+    call.protocol = C.PS_STREAM_GRPC
+    keys_of(cjson.decode(fixture.text_of(json.put_started, call, { clock_offset_ns = 0 })), found)
+    local message = fixture.message { protocol = C.PS_STREAM_GRPC, type = C.PS_STREAM_MESSAGE, payload = "\8\1",
+      name = "n", event_id = "1", close_code = 1000 }
+    keys_of(cjson.decode(fixture.text_of(json.put_message, fixture.message_item(call, message),
+      { clock_offset_ns = 0 })), found)
+    assert.is_true(found.decoded_size_bytes and found.charset and found.status_name and found.fields)
     for key in pairs(found) do
       assert.matches("`" .. key .. "`", text, 1, true)
     end

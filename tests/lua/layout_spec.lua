@@ -33,7 +33,7 @@ local function declared_fields()
     local cdef = assert(paths.read(paths.file(header))):match("/%* cdef begin %*/(.-)/%* cdef end %*/")
     for struct, body in cdef:gsub("/%*.-%*/", ""):gmatch("struct ([%w_]+) (%b{});") do
       for declaration in body:sub(2, -2):gmatch("%S[^;]*;") do
-        local field = declaration:gsub("%[[%w_]+%]", ""):match("^[%w_ ]+[ *]([%w_]+);$")
+        local field = declaration:gsub("%[[%w_]+%]", ""):match("^[%w_ ]+[ *]+([%w_]+);$")
         assert(field, header .. ": one field per declaration, not: " .. declaration)
         declared[#declared + 1] = { struct = struct, field = field }
       end
@@ -48,9 +48,11 @@ local function size_of_field(struct, field)
   ffi.fill(whole, ffi.sizeof(whole), 0x7f)
   local value = whole[field]
   if type(value) == "cdata" then return ffi.sizeof(value) end
+  if type(value) == "boolean" then return ffi.sizeof("bool") end
   for size, pattern in pairs { [1] = 0x7f, [2] = 0x7f7f, [4] = 0x7f7f7f7f } do
     if value == pattern then return size end
   end
+  if value == ffi.cast("double *", ffi.new("uint8_t[8]", (("\127"):rep(8)):byte(1, 8)))[0] then return 8 end
   error(struct .. "." .. field .. " is of a type that this spec cannot measure")
 end
 

@@ -10,7 +10,7 @@ local TIME = os.date("%H:%M:%S", fixture.FIRST_UNIX_S) .. ".123"
 local function format(spec, changes)
   local opts = { preview_bytes = 96, color = false, clock_offset_ns = fixture.CLOCK_OFFSET_NS }
   for key, value in pairs(changes or {}) do opts[key] = value end
-  return text.format(fixture.exchange(spec), opts)
+  return fixture.text_of(text.put, fixture.exchange(spec), opts)
 end
 
 local function with_response(changes)
@@ -35,6 +35,29 @@ describe("text.format", function()
   it("is the documented line", function()
     assert.equal(TIME .. " curl:4242 127.0.0.1:40002 -> 127.0.0.1:8080 GET http://localhost:8080/x?q=1 200 0B 6B 1.2ms"
       .. ' < "hello\\n"\n', format())
+  end)
+
+  it("is the same for HTTP/2", function()
+    local spec = { request = fixture.request_h2(), response = fixture.response_h2(), stream_id = 1 }
+    assert.matches(' GET https://a.test/x 200 0B 6B 1.2ms < "hello\\n"\n', format(spec), 1, true)
+    spec.flags, spec.error_code = C.PS_EXCHANGE_RESET, 8
+    assert.matches(" 1.2ms [reset CANCEL] <", format(spec), 1, true)
+    spec.flags, spec.error_code = C.PS_EXCHANGE_RESET + C.PS_EXCHANGE_PUSHED, 99
+    assert.matches(" 1.2ms [pushed] [reset 99] <", format(spec), 1, true)
+  end)
+
+  it("has a question mark for what is unknown", function()
+    local flags = C.PS_MESSAGE_COMPLETE + C.PS_MESSAGE_UNKNOWN
+    local request = fixture.request_h2 { method = "", target = "", flags = flags }
+    local line = format { request = request, response = fixture.response_h2 { status = 0 }, stream_id = 1 }
+    assert.matches(" 127.0.0.1:8080 ? ? ? 0B 6B 1.2ms > [unknown-headers] <", line, 1, true)
+  end)
+
+  it("names the protocol of a stream that became a tunnel", function()
+    local request = fixture.request_h2 { method = "CONNECT", protocol = "websocket" }
+    local spec = { request = request, response = fixture.response_h2(), flags = C.PS_EXCHANGE_TUNNEL, stream_id = 1 }
+    assert.matches(" CONNECT https://a.test/x 200 ", format(spec), 1, true)
+    assert.matches(" [upgrade websocket] ", format(spec), 1, true)
   end)
 
   it("shows both bodies, request first", function()
@@ -66,6 +89,12 @@ describe("text.format", function()
       format { unix_path = "/run/x.sock", request = bare }, 1, true)
     assert.matches(" unix:@name <- - GET ", format { unix_path = "@name", side = C.PS_SIDE_SERVER }, 1, true)
     assert.matches(" - -> unix:- GET ", format { unix_path = "" }, 1, true)
+  end)
+
+  it("shows ends that are not known as one character each", function()
+    local nowhere = { family = C.PS_FAMILY_NONE, addr = { 0, 0, 0, 0 } }
+    local line = format { local_end = nowhere, remote_end = nowhere, request = fixture.request { headers = {} } }
+    assert.matches(" ? -> ? GET http://?/x?q=1 200 ", line, 1, true)
   end)
 
   it("makes a URL of every form of target", function()
@@ -197,7 +226,7 @@ describe("fields", function()
       { 0, "0B" }, { 1023, "1023B" }, { 1024, "1KiB" }, { 1025, "1.0KiB" }, { 1536, "1.5KiB" }, { 65536, "64KiB" },
       { 1048575, "1.0MiB" }, { 1048576, "1MiB" }, { 5ULL * 2 ^ 40, "5TiB" }, { 0xffffffffffffffffULL, "16EiB" },
     }
-    for _, case in ipairs(cases) do assert.equal(case[2], fields.size(case[1])) end
+    for _, case in ipairs(cases) do assert.equal(case[2], fixture.text_of(fields.put_size, case[1])) end
   end)
 
   it("writes durations", function()
@@ -205,15 +234,7 @@ describe("fields", function()
       { 0, "0us" }, { 850400, "850us" }, { 999499, "999us" }, { 999500, "1.0ms" }, { 1200000, "1.2ms" },
       { 999949999, "999.9ms" }, { 999950000, "1.00s" }, { 2.41e9, "2.41s" }, { 3600e9, "3600.00s" },
     }
-    for _, case in ipairs(cases) do assert.equal(case[2], fields.duration(case[1])) end
-  end)
-
-  it("writes all digits of 64-bit integers", function()
-    local cases = {
-      { 0ULL, "0" }, { 4096, "4096" }, { 9007199254740993ULL, "9007199254740993" },
-      { 0xffffffffffffffffULL, "18446744073709551615" },
-    }
-    for _, case in ipairs(cases) do assert.equal(case[2], fields.digits(case[1])) end
+    for _, case in ipairs(cases) do assert.equal(case[2], fixture.text_of(fields.put_duration, case[1])) end
   end)
 
   it("has no negative time spans", function()

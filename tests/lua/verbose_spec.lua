@@ -7,7 +7,8 @@ local C = ffi.C
 local TIME = os.date("%H:%M:%S", fixture.FIRST_UNIX_S) .. ".123"
 
 local function format(spec, color)
-  return verbose.format(fixture.exchange(spec), { color = color, clock_offset_ns = fixture.CLOCK_OFFSET_NS })
+  local opts = { color = color, clock_offset_ns = fixture.CLOCK_OFFSET_NS }
+  return fixture.text_of(verbose.put, fixture.exchange(spec), opts)
 end
 
 local function with_response(changes)
@@ -15,6 +16,13 @@ local function with_response(changes)
 end
 
 describe("verbose.format", function()
+  it("shows the pseudo-headers of HTTP/2, and a question mark for what is unknown", function()
+    local request = fixture.request_h2 { target = "", headers = { fixture.UNKNOWN_HEADER, { "a", "b" } } }
+    local text = format { request = request, response = fixture.response_h2 { status = 0 }, stream_id = 1 }
+    assert.matches("> GET ? HTTP/2\n> :scheme: https\n> :authority: a.test\n> ?: ?\n> a: b\n>\n< HTTP/2 ?\n<\n",
+      text, 1, true)
+  end)
+
   it("is laid out like curl -v", function()
     local spec = {
       interim = { 100 },
@@ -45,18 +53,19 @@ hello
     assert.matches('<\na\tb\nc\\x1b[31m\\r\\"\\xc2\\x9b\n*', text, 1, true)
   end)
 
-  it("dumps the start of a binary body and says how much there is", function()
+  it("tells kind and size of a binary body and dumps its start", function()
     local text = format(with_response { body = "\31\139\8\0abcdefghijklmnop" })
     assert.matches([[
 <
+* binary body: application/gzip, 20 bytes
 00000000  1f 8b 08 00 61 62 63 64 65 66 67 68 69 6a 6b 6c  |....abcdefghijkl|
 00000010  6d 6e 6f 70                                      |mnop|
-* binary body: 20 of 20 bytes shown
 ]], text, 1, true)
     text = format(with_response { body = ("\255"):rep(300), size_bytes = 5000, state = C.PS_BODY_TRUNCATED })
-    assert.matches("000000f0  ", text, 1, true)
-    assert.is_nil(text:find("00000100  ", 1, true))
-    assert.matches("* binary body: 256 of 5000 bytes shown\n* response [body cut 300B of 4.9KiB]\n", text, 1, true)
+    assert.matches("<\n* binary body, 5000 bytes, the first 64 of them\n", text, 1, true)
+    assert.matches("00000030  ", text, 1, true)
+    assert.is_nil(text:find("00000040  ", 1, true))
+    assert.matches("|\n* response [body cut 300B of 4.9KiB]\n", text, 1, true)
   end)
 
   it("takes a text that was cut inside a character for text", function()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP servers and clients for the VM test.
+"""HTTP servers and clients for the VM test, plain and over TLS.
 
 Each says by itself what it sent and received, so that what the tool reports can be held against it.
 A client's account is a list of exchanges: dicts of method, target, status, server ([address, port], or [path] of a
@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 NGINX, NGINX_SENDFILE, ECHO, ECHO6 = 8080, 8081, 8090, 8091
+TLS, TLS_FORKING = 8443, 8444
 
 NGINX_CONF = """
 daemon off;
@@ -52,6 +54,13 @@ def pattern(length):
     return bytes((i * 7 + (i >> 8) * 13 + (i >> 16)) & 0xFF for i in range(length))
 
 
+def large(length):
+    """The same for lengths at which pattern() is slow."""
+    block = pattern(65521)
+    return (block * (length // len(block) + 1))[:length]
+
+
+LARGE = large(1 << 20)
 FILES = {"/small.txt": b"a small file\n", "/empty": b"", "/large.bin": pattern(150000)}
 
 
@@ -102,7 +111,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.read_body()
         kind = self.path.split("/")[1]
         framing = kind if kind in ("chunked", "close") else "length"
-        self.answer(200, pattern(3500) + self.path.encode(), framing)
+        body = LARGE if kind == "large" else pattern(3500)
+        self.answer(200, body + self.path.encode(), framing)
 
     def do_POST(self):
         self.answer(201, self.read_body())
@@ -128,6 +138,62 @@ class Tcp6Server(TcpServer):
 
 class UnixServer(TcpServer):
     address_family = socket.AF_UNIX
+
+
+class TlsEcho(Echo):
+    """The same over TLS, with the handshake in the thread or child that serves the connection."""
+
+    def setup(self):
+        self.request = self.server.context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self):
+        super().finish()
+        self.request.close()
+
+
+class ForkingServer(socketserver.ForkingMixIn, http.server.HTTPServer):
+    server_bind = TcpServer.server_bind
+
+
+def server_context(run):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(run / "cert.pem", run / "key.pem")
+    return context
+
+
+def client_context(run):
+    return ssl.create_default_context(cafile=run / "cert.pem")
+
+
+def make_certificate(run):
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+               "-subj", "/CN=vm", "-addext", f"subjectAltName=IP:{HOST}", "-keyout", run / "key.pem",
+               "-out", run / "cert.pem"]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def serve_tls(run, is_forking):
+    """A server with a thread per connection on TLS, and on ECHO without TLS; or one with a child per connection."""
+    if is_forking:
+        servers = [ForkingServer((HOST, TLS_FORKING), TlsEcho)]
+    else:
+        servers = [TcpServer((HOST, TLS), TlsEcho), TcpServer((HOST, ECHO), Echo)]
+    for server in servers:
+        server.log, server.context = run / "echo.log", server_context(run)
+        threading.Thread(target=server.serve_forever).start()
+    (run / ("forking.up" if is_forking else "tls.up")).touch()
+
+
+def start_tls_servers(run):
+    """Returns the two processes, that with threads first."""
+    processes = [subprocess.Popen([sys.executable, __file__, role, run]) for role in ("serve-tls", "serve-forking")]
+    deadline = time.monotonic() + 60
+    while not ((run / "tls.up").exists() and (run / "forking.up").exists()):
+        if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
+            raise RuntimeError("a server did not start")
+        time.sleep(0.1)
+    return processes
 
 
 def serve(run):
@@ -224,9 +290,13 @@ def urllib_client(urls):
             yield exchange("POST" if body else "GET", target, response.status, server, body or b"", response.read())
 
 
-def keep_alive_client(port, prefix, count):
-    """count requests on one connection."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+def keep_alive_client(port, prefix, count, certificate=None):
+    """count requests on one connection; over TLS with the directory of a certificate."""
+    if certificate:
+        context = client_context(Path(certificate))
+        connection = http.client.HTTPSConnection(HOST, port, timeout=60, context=context)
+    else:
+        connection = http.client.HTTPConnection(HOST, port, timeout=60)
     for i in range(count):
         method, body = ("PUT", pattern(100 * i + 1)) if i % 2 else ("GET", None)
         connection.request(method, f"{prefix}/{i}", body=body)
@@ -299,14 +369,15 @@ def main():
     if role == "after-line":
         sys.stdin.readline()
         role, *arguments = arguments
-    if role == "serve":
-        serve(Path(arguments[0]))
+    if role.startswith("serve"):
+        run = Path(arguments[0])
+        serve(run) if role == "serve" else serve_tls(run, role == "serve-forking")
         return
     if role == "urllib":
         client = urllib_client(arguments)
     else:
         client = {"keep-alive": keep_alive_client, "pipeline": pipeline_client}[role](
-            int(arguments[0]), arguments[1], int(arguments[2]))
+            int(arguments[0]), arguments[1], int(arguments[2]), *arguments[3:])
     for one in client:
         write_exchange(one)
 

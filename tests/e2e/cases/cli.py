@@ -92,6 +92,29 @@ def not_root(t):
 
 
 @case
+def tracefs_not_mounted(t):
+    """where tracefs is not mounted, it is, for a start; in a mount namespace of its own here"""
+    script = 'umount -a -t tracefs; umount /sys/kernel/debug 2>/dev/null; ! [ -e /sys/kernel/tracing/events ] && exec "$@"'
+    tool = Httpsnoop(t, ["-j"], command=TRUE, prefix=["unshare", "-m", "sh", "-c", script, "sh"])
+    tool.finish()
+
+
+@case
+def output_mode(t):
+    """-o makes a file for its owner alone, whatever the umask; one that is there keeps its mode"""
+    made, kept = t.path("made"), t.path("kept")
+    with open(kept, "w", encoding="ascii"):
+        os.chmod(kept, 0o640)
+    before = os.umask(0)
+    try:
+        for path, mode in ((made, 0o600), (kept, 0o640)):
+            Httpsnoop(t, ["-o", path], command=TRUE).wait()
+            equal(os.stat(path).st_mode & 0o777, mode, f"mode of {path}")
+    finally:
+        os.umask(before)
+
+
+@case
 def broken_pipe(t):
     """| head -1 ends it quietly"""
     server = PythonServer(t)

@@ -54,7 +54,7 @@ def nginx_sendfile(t):
 def nginx_proxy(t):
     """nginx as a proxy: one process that is server on one connection and client on another"""
     upstream = PythonServer(t)
-    server = Nginx(t, "off", upstream=upstream.port)
+    server = Nginx(t, "off", upstream=upstream.url)
     _, log, exchanges = fetch(t, server, [f"/proxy/bytes/{n}" for n in (10, 50_000, 400_000)], server)
     of_nginx = [e for e in exchanges if e["process"]["pid"] == server.pid]
     compare(log, of_side(of_nginx, "server"))

@@ -67,7 +67,7 @@ def text_live(t):
 def verbose(t):
     """-v has every line that curl -v has for request and response, in the same order"""
     server = PythonServer(t)
-    client, text = text_of(t, server, [*login(server), "-v"], "-v", "-c", "curl")
+    client, text = text_of(t, server, [*login(server), "-v"], "-v", "-c", "curl", "--show-secrets")
     said = [line.rstrip() for line in client.stderr().splitlines() if line[:1] in "<>" and line[:1]]
     check(len(said) > 8, f"curl -v said little: {said}")
     got = iter(line.rstrip() for line in text.decode().splitlines())

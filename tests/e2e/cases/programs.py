@@ -11,8 +11,8 @@ from truth import compare, flatten
 WGET = ["wget", "-q", "--no-hsts", "-O", "/dev/null"]
 
 
-def curl_transfers(t, server):
-    """One curl command with a transfer of each kind; each logs its own JSON."""
+def curl_transfers(t, server, *every):
+    """One curl command with a transfer of each kind, with the options every; each logs its own JSON."""
     upload = t.path("upload")
     with open(upload, "wb") as f:
         f.write(pattern(70000))
@@ -30,7 +30,7 @@ def curl_transfers(t, server):
     argv = ["curl"]
     for target, *options in transfers:
         argv += ["--next"] if len(argv) > 1 else []
-        argv += ["-s", "-o", "/dev/null", "-w", "%{json}\n", *options, server.url + target]
+        argv += ["-s", "-o", "/dev/null", "-w", "%{json}\n", *every, *options, server.url + target]
     return argv, len(transfers)
 
 
@@ -58,7 +58,7 @@ def curl_command(t):
     argv, count = curl_transfers(t, server)
     pid_file, log = t.path("pid"), t.path("curl.log")
     shell = 'echo $$ >"$0"; log=$1; shift; exec "$@" >"$log"'
-    tool = t.snoop(command=["/bin/sh", "-c", shell, pid_file, log, *argv])
+    tool = t.snoop("--show-secrets", command=["/bin/sh", "-c", shell, pid_file, log, *argv])
     exchanges = tool.finish()
     with open(pid_file, encoding="ascii") as f:
         pid = int(f.read())
@@ -71,7 +71,7 @@ def curl_server_side(t):
     """the same curl transfers seen from the server, found by -p"""
     server = PythonServer(t)
     argv, count = curl_transfers(t, server)
-    tool = t.snoop(pids=[server])
+    tool = t.snoop("--show-secrets", pids=[server])
     t.spawn(argv).done()
     compare(server.served(count), tool.interrupt())
 
@@ -81,7 +81,7 @@ def curl_both_sides(t):
     """client and server on one host: one exchange per side, not mixed up"""
     server = PythonServer(t)
     argv, count = curl_transfers(t, server)
-    client, exchanges = both_sides(t, server, argv, count)
+    client, exchanges = both_sides(t, server, argv, count, ["--show-secrets"])
     check_curl_log(client_log(client), of_side(exchanges, "client"))
 
 

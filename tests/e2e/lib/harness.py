@@ -11,7 +11,7 @@ import time
 
 from cgroup import Cgroup
 from tap import Failure, Skip, check
-from tool import TREE, Httpsnoop
+from tool import TREE, Httpsnoop, Secretscan, Sslsniff
 
 PROGRAMS = os.path.join(TREE, "tests", "e2e", "programs")
 BUILD = os.path.join(TREE, "build", "e2e")
@@ -45,10 +45,10 @@ class Process:
         self.tell()
         self._popen.stdin.close()
 
-    def wait_ready(self, seconds=20):
-        """Wait until it has written "ready" to stderr."""
+    def wait_ready(self, count=1, seconds=20):
+        """Wait until it has written "ready" to stderr so many times."""
         deadline = time.monotonic() + seconds
-        while "ready\n" not in self.stderr():
+        while self.stderr().count("ready\n") < count:
             if self.poll() is not None or time.monotonic() > deadline:
                 raise Failure(f"not ready: {self.argv}\n{self.stderr()}")
             time.sleep(0.01)
@@ -90,6 +90,12 @@ class Process:
         self._popen.wait()
 
 
+def _json_options(pids):
+    """-j with whole bodies, and -p with these processes when there are any."""
+    options = ["-j", "--max-body", 32 << 20]
+    return ["-p", ",".join(str(getattr(p, "pid", p)) for p in pids), *options] if pids else options
+
+
 class Case:
     """Context of one running case; everything it started ends with close()."""
 
@@ -128,9 +134,18 @@ class Case:
 
     def snoop(self, *args, pids=(), **options):
         """httpsnoop -j on the given processes."""
-        if pids:
-            args = ("-p", ",".join(str(getattr(p, "pid", p)) for p in pids), *args)
-        return Httpsnoop(self, ["-j", "--max-body", 32 << 20, *args], **options)
+        return Httpsnoop(self, [*_json_options(pids), *args], **options)
+
+    def sslsniff(self, *args, pids=(), hold=True, **options):
+        """sslsniff -j on the given processes. hold: programs that they execute and children wait to be watched."""
+        if not os.path.exists(os.path.join(TREE, "tools", Sslsniff.NAME)):
+            raise Skip("there is no tools/sslsniff")
+        return Sslsniff(self, [*_json_options(pids), *(["--hold"] if hold else []), *args], **options)
+
+    def secretscan(self, *args, pids=(), **options):
+        """secretscan -j on the given processes."""
+        options_of_pids = ["-p", ",".join(str(getattr(p, "pid", p)) for p in pids)] if pids else []
+        return Secretscan(self, ["-j", *options_of_pids, *args], **options)
 
     def program(self, name):
         """Path of a C program of programs/, built by its Makefile."""

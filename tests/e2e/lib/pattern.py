@@ -15,7 +15,7 @@ def _block():
 
 
 _BLOCK = _block()
-_TWICE = _BLOCK * 2
+_MORE = _BLOCK * 3
 
 
 def pattern(size):
@@ -26,7 +26,15 @@ def pattern(size):
 def numbered_bodies(number):
     """The bodies (request, response) of exchange number of programs/pool.c."""
     request, response = number * 31 % BLOCK_BYTES, (number * 37 + 5) % BLOCK_BYTES
-    return _TWICE[request : request + number * 977 % 1500], _TWICE[response : response + number * 1009 % 3000]
+    return _MORE[request : request + number * 977 % 1500], _MORE[response : response + number * 1009 % 3000]
+
+
+def tls_numbered_bodies(number):
+    """The bodies (request, response) of exchange number of programs/tls_pool.c."""
+    request, response = number * 31 % BLOCK_BYTES, (number * 37 + 5) % BLOCK_BYTES
+    request_bytes = number * 7919 % 100000 if number % 8 == 1 else number * 977 % 1500
+    response_bytes = number * 7927 % 100000 if number % 8 == 5 else number * 1009 % 3000
+    return _MORE[request : request + request_bytes], _MORE[response : response + response_bytes]
 
 
 def sha(data):

@@ -10,9 +10,11 @@ from pattern import pattern, sha
 from truth import compare
 
 
-def python_client(server, kind, count=1):
-    """Command line of programs/client.py against a PythonServer."""
-    return [sys.executable, os.path.join(PROGRAMS, "client.py"), kind, server.address, str(server.port), str(count)]
+def python_client(server, kind, count=1, certificate=None):
+    """Command line of programs/client.py, over TLS with a certificate (lib/tls.py)."""
+    tls = ["--tls", certificate.path] if certificate else []
+    where = [server.address, str(server.port)]
+    return [sys.executable, os.path.join(PROGRAMS, "client.py"), *tls, kind, *where, str(count)]
 
 
 def traced(t, server, argv, *options):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts tools/httpsnoop, always confined, and reads what it reports."""
+"""Starts the tools, always confined, and reads what they report."""
 
 import json
 import os
@@ -11,15 +11,17 @@ from tap import Failure, check
 TREE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 TOOL = os.path.join(TREE, "tools", "httpsnoop")
 START_SECONDS_MAX = 15
-_CONFINING = ("-p", "--cgroup", "--")
+_CONFINING = ("-p", "--cgroup", "--container", "--pod", "--namespace", "--")
 
 
 class Httpsnoop:
-    """One running httpsnoop. All times in seconds."""
+    """One running httpsnoop, or a tool with the same options. All times in seconds."""
 
-    def __init__(self, t, args, tool=None, command=None, stdout=None, prefix=(), ready=True):
-        """Start it with args (and COMMAND); ready: wait until it says that it traces."""
-        argv = [*prefix, tool or TOOL, *map(str, args)]
+    NAME = "httpsnoop"
+
+    def __init__(self, t, args, tool=None, command=None, stdout=None, prefix=(), ready=True, env=None):
+        """Start it with args (and COMMAND), env added to the environment; ready: wait until it says that it traces."""
+        argv = [*prefix, tool or os.path.join(TREE, "tools", self.NAME), *map(str, args)]
         self.json, self.rest, self._records, self._parsed_bytes = "-j" in argv, b"", [], 0
         if t.attach:
             argv += ["--attach", t.attach]
@@ -31,24 +33,24 @@ class Httpsnoop:
             argv += ["--", *map(str, command)]
         check(any(word in argv for word in _CONFINING), f"refusing to trace the whole machine: {argv}")
         self.started = time.monotonic()
-        self.process = t.spawn(argv, label="httpsnoop", stdout=stdout)
+        self.process = t.spawn(argv, label=self.NAME, stdout=stdout, env=env)
         self.output = self.output or self.process.stdout_path
         if ready:
             self.wait_tracing()
 
     def wait_tracing(self):
         """Wait for the line that says that all probes are attached."""
-        deadline = self.started + START_SECONDS_MAX
+        deadline, said = self.started + START_SECONDS_MAX, f"{self.NAME}: tracing"
         while time.monotonic() < deadline:
-            if "httpsnoop: tracing" in self.stderr():
+            if said in self.stderr():
                 self.start_seconds = time.monotonic() - self.started
                 return
             if self.process.poll() is not None:
-                if "httpsnoop: tracing" in self.stderr():
+                if said in self.stderr():
                     continue
-                raise Failure(f"httpsnoop ended with {self.process.poll()} before it traced:\n{self.stderr()}")
+                raise Failure(f"{self.NAME} ended with {self.process.poll()} before it traced:\n{self.stderr()}")
             time.sleep(0.01)
-        raise Failure(f"no 'httpsnoop: tracing' within {START_SECONDS_MAX} s:\n{self.stderr()}")
+        raise Failure(f"no '{said}' within {START_SECONDS_MAX} s:\n{self.stderr()}")
 
     def stderr(self):
         return self.process.stderr()
@@ -71,8 +73,8 @@ class Httpsnoop:
     def wait(self, status=0, timeout=15):
         """Wait for its end. Fails on any other exit status, and when its own sums do not fit (docs/losses.md)."""
         got = self.process.wait(timeout)
-        check(got == status, f"httpsnoop: expected exit status {status}, got {got}\n{self.stderr()}")
-        check("internal error" not in self.stderr(), f"httpsnoop found a mistake of its own:\n{self.stderr()}")
+        check(got == status, f"{self.NAME}: expected exit status {status}, got {got}\n{self.stderr()}")
+        check("internal error" not in self.stderr(), f"{self.NAME} found a mistake of its own:\n{self.stderr()}")
         for summary in self.records("summary"):
             check_sums(summary)
         check(not self.json or not self.rest, f"the last line is not whole: {self.rest[:200]!r}")
@@ -109,9 +111,25 @@ class Httpsnoop:
         return summaries[0]
 
 
+class Sslsniff(Httpsnoop):
+    """One running sslsniff."""
+
+    NAME = "sslsniff"
+
+
+class Secretscan(Httpsnoop):
+    """One running secretscan."""
+
+    NAME = "secretscan"
+
+    def findings(self):
+        """The findings printed so far, as dicts."""
+        return self.records("finding")
+
+
 def check_sums(summary):
     """Fail unless every byte of a summary is accounted for (docs/losses.md)."""
-    stats, told = summary["stats"], ("message", "tunnel", "skipped", "uncaptured", "overlap", "waiting", "dropped")
+    stats, told = summary["stats"], ("message", "tunnel", "skipped", "uncaptured", "overlap", "waiting", "dropped", "raw")
     became = sum(stats[f"{name}_bytes"] for name in told)
     check(stats["data_bytes"] == became, f"records of {stats['data_bytes']} bytes, {became} accounted for: {summary}")
     heard = stats["data_bytes"] + summary["lost"]["ring_full"]["bytes"]

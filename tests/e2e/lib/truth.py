@@ -12,6 +12,7 @@ import json
 from pattern import sha
 from tap import Failure
 
+TLS_FIELDS = ("library", "version", "path", "resolved")  # of the object "tls" of an exchange that sslsniff reports
 _LINES_MAX = 12
 _WHOLE = {"complete": True, "midstream": False, "request_state": "complete", "response_state": "complete"}
 
@@ -45,7 +46,9 @@ def flatten(exchange):
     request, response = exchange.get("request") or {}, exchange.get("response") or {}
     process, connection = exchange["process"], exchange["connection"]
     local, remote = connection.get("local") or {}, connection.get("remote") or {}
+    tls = exchange.get("tls") or {}
     return {
+        **{f"tls_{key}": tls.get(key) for key in TLS_FIELDS},
         **{key: process.get(key) for key in ("pid", "tid", "uid", "comm")},
         **{key: connection.get(key) for key in ("transport", "family", "path")},
         "midstream": bool(connection.get("midstream")),
@@ -57,6 +60,8 @@ def flatten(exchange):
         "remote_address": remote.get("address"),
         "method": request.get("method"),
         "target": request.get("target"),
+        "version": request.get("version"),
+        "stream_id": exchange.get("stream_id"),
         "status": response.get("status"),
         "interim": response.get("interim") or [],
         "response_pid": (response.get("process") or process).get("pid"),
@@ -69,7 +74,8 @@ def flatten(exchange):
 
 def mirror(truth, **changes):
     """What the other end of the connection must have seen; changes say who it was."""
-    other = {key: value for key, value in truth.items() if key not in ("pid", "tid", "uid", "comm")}
+    its_own = ("pid", "tid", "uid", "comm", "tls_library")
+    other = {key: value for key, value in truth.items() if key not in its_own}
     other["side"] = "client" if truth["side"] == "server" else "server"
     for a, b in (("local_port", "remote_port"), ("remote_port", "local_port")):
         if a in truth:
@@ -90,17 +96,34 @@ def _describe_missing(truth, candidates):
     return line
 
 
+class _Left:
+    """The reported exchanges that no truth has matched so far, found by what most truths say."""
+
+    def __init__(self, exchanges):
+        self._buckets = {}
+        for flat in map(flatten, exchanges):
+            self._buckets.setdefault((flat["side"], flat["target"]), []).append(flat)
+
+    def take(self, truth):
+        """Take away the first one that is as truth says; returns whether there was one."""
+        key = truth.get("side"), truth.get("target")
+        for bucket in [self._buckets.get(key, [])] if None not in key else self._buckets.values():
+            for i, flat in enumerate(bucket):
+                if not _differences(truth, flat):
+                    del bucket[i]
+                    return True
+        return False
+
+    def all(self):
+        return [flat for bucket in self._buckets.values() for flat in bucket]
+
+
 def compare(truths, exchanges):
     """Fail unless exchanges are the truths, each exactly once."""
-    left = [flatten(e) for e in exchanges]
-    missing = []
-    for truth in truths:
-        truth = {**_WHOLE, **truth}
-        hit = next((i for i, flat in enumerate(left) if not _differences(truth, flat)), None)
-        if hit is None:
-            missing.append(truth)
-        else:
-            del left[hit]
+    truths = [{**_WHOLE, **truth} for truth in truths]
+    left = _Left(exchanges)
+    missing = [truth for truth in truths if not left.take(truth)]
+    left = left.all()
     if not missing and not left:
         return
     lines = [f"{len(truths)} happened, {len(exchanges)} reported: {len(missing)} missing, {len(left)} extra or wrong"]

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// usage: node client.js PORT COUNT
-// COUNT requests over a keep-alive agent, a few at a time; logs a JSON record per exchange.
+// usage: node client.js PORT COUNT [CA]
+// COUNT requests over a keep-alive agent, a few at a time, over TLS when there is a PEM file to check the server's
+// certificate against; logs a JSON record per exchange.
 "use strict";
 const crypto = require("crypto");
+const fs = require("fs");
 const http = require("http");
+const https = require("https");
 
-const [port, count] = process.argv.slice(2).map(Number);
-const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+const [port, count] = process.argv.slice(2, 4).map(Number);
+const ca = process.argv[4] && fs.readFileSync(process.argv[4]);
+const library = ca ? https : http;
+const agent = new library.Agent({ keepAlive: true, maxSockets: 4, ca });
 const sha = (data) => crypto.createHash("sha256").update(data).digest("hex");
 
 function exchange(i) {
@@ -14,7 +19,7 @@ function exchange(i) {
     const method = i % 2 ? "POST" : "GET";
     const body = i % 2 ? Buffer.alloc(i * 1000, i) : Buffer.alloc(0);
     const target = i % 2 ? `/echo?${i}` : `/chunked/${i * 997}`;
-    const request = http.request({ host: "127.0.0.1", port, method, path: target, agent }, (response) => {
+    const request = library.request({ host: "127.0.0.1", port, method, path: target, agent }, (response) => {
       const parts = [];
       const socket = response.socket;
       const ports = { local_port: socket.localPort, remote_port: socket.remotePort };

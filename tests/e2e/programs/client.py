@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP clients that log to stdout, a JSON record per exchange, what they sent and received.
 
-usage: client.py KIND ADDRESS PORT [COUNT]
+usage: client.py [--tls CA] KIND ADDRESS PORT [COUNT]
   keepalive   COUNT requests on one connection of http.client
   threads     COUNT threads, a connection and one POST each
   pipelined   COUNT requests written in one go, then the responses
@@ -14,13 +14,17 @@ usage: client.py KIND ADDRESS PORT [COUNT]
   half_close  one HTTP/1.0 request, shutdown of the sending side, then the response to its end
   gives_up    reads a part of a large response and closes
   escapes     control bytes in the process name, a request header and the body
-ADDRESS: an IP address, a path or @name (PORT is then ignored).
+  requests    COUNT requests of a session of the requests library (needs --tls)
+  aio         COUNT requests on each of four connections of asyncio
+ADDRESS: an IP address, a path or @name (PORT is then ignored). CA: PEM file with what the server's certificate is
+checked against; with it, connections are TLS.
 """
 
 import http.client
 import json
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -29,6 +33,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from pattern import pattern, sha  # noqa: E402
 
 _print_lock = threading.Lock()
+_ca = None  # path, when connections are TLS
+
+
+def tls_context():
+    return ssl.create_default_context(cafile=_ca) if _ca else None
 
 
 def connect(address, port):
@@ -39,6 +48,8 @@ def connect(address, port):
         connection.sock.connect("\0" + address[1:] if address.startswith("@") else address)
     else:
         connection.sock = socket.create_connection((address, port))
+    if _ca:
+        connection.sock = tls_context().wrap_socket(connection.sock, server_hostname="localhost")
     return connection
 
 
@@ -175,7 +186,47 @@ def escapes(address, port, _count):
     exchange(connect(address, port), "POST", "/escapes", body, {"X-Sent": "\x1b]0;owned\x07 \x9b2J"})
 
 
+def requests(address, port, count):
+    import requests as library  # here: a package that may be missing
+
+    with library.Session() as session:
+        for i in range(count):
+            method, target, body = (("POST", f"/echo?{i}", pattern(i * 19)), ("GET", f"/chunked/{i * 997}", b""))[i % 2]
+            url = f"https://{address}:{port}{target}"
+            response = session.request(method, url, data=body or None, verify=_ca, stream=True)
+            sock = response.raw.connection.sock  # until the body has been read
+            log(sock, method, target, body, response.status_code, response.content)
+
+
+def aio(address, port, count):
+    import asyncio  # here: a tenth of a second that the other kinds need not wait
+
+    async def one(reader, writer, target, body):
+        writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length:")[2].split()[0])
+        data = await reader.readexactly(size)
+        log(writer.get_extra_info("socket"), "POST", target, body, int(head.split()[1]), data)
+
+    async def connection(number):
+        name = "localhost" if _ca else None
+        reader, writer = await asyncio.open_connection(address, port, ssl=tls_context(), server_hostname=name)
+        for i in range(count):
+            await one(reader, writer, f"/echo?aio-{number}-{i}", pattern(i * 4001))
+        writer.close()
+
+    async def all_connections():
+        await asyncio.gather(*map(connection, range(4)))
+
+    asyncio.run(all_connections())
+
+
 def main():
+    global _ca
+    if sys.argv[1] == "--tls":
+        _ca = sys.argv[2]
+        del sys.argv[1:3]
     kind, address, port = sys.argv[1:4]
     count = int(sys.argv[4]) if len(sys.argv) > 4 else 1
     globals()[kind](address, int(port), count)

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traffic that is not HTTP over a stream socket, though some of it looks so.
 
-usage: other.py redis|server_first|datagrams|pipes|files
-Each is client and server in one process.
+usage: other.py redis|server_first|datagrams|pipes|files [CERT KEY]
+Each is client and server in one process. CERT, KEY: PEM files; with them
+the conversations over TCP are TLS.
 """
 
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -16,30 +18,57 @@ REQUEST = b"GET /looks-like-http HTTP/1.1\r\nHost: no\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"
 
 
+def tls_ends(certificate, key):
+    """Two functions that make TLS sockets of bare ones: the server's and the client's."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    client = ssl.create_default_context(cafile=certificate)
+    return (
+        lambda sock: server.wrap_socket(sock, server_side=True),
+        lambda sock: client.wrap_socket(sock, server_hostname="localhost"),
+    )
+
+
+def plain(sock):
+    return sock
+
+
+WRAP_SERVER, WRAP_CLIENT = tls_ends(*sys.argv[2:]) if len(sys.argv) > 2 else (plain, plain)
+
+
+def receive(sock, size):
+    """Exactly size bytes; TLS sockets know no MSG_WAITALL."""
+    while size > 0:
+        part = sock.recv(size)
+        if not part:
+            raise EOFError(f"{size} bytes are missing")
+        size -= len(part)
+
+
 def conversation(sent, received, first_speaks_server=False):
     """Send each of sent over TCP, answered by each of received."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
-        sock, _ = listener.accept()
+        sock = WRAP_SERVER(listener.accept()[0])
         for request, response in zip(sent, received):
             if first_speaks_server:
                 sock.sendall(response)
-                sock.recv(len(request), socket.MSG_WAITALL)
+                receive(sock, len(request))
             else:
-                sock.recv(len(request), socket.MSG_WAITALL)
+                receive(sock, len(request))
                 sock.sendall(response)
         sock.close()
 
     server = threading.Thread(target=serve)
     server.start()
-    client = socket.create_connection(listener.getsockname())
+    client = WRAP_CLIENT(socket.create_connection(listener.getsockname()))
     for request, response in zip(sent, received):
         if first_speaks_server:
-            client.recv(len(response), socket.MSG_WAITALL)
+            receive(client, len(response))
         client.sendall(request)
         if not first_speaks_server:
-            client.recv(len(response), socket.MSG_WAITALL)
+            receive(client, len(response))
     server.join()
 
 

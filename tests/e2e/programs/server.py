@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/1 server on bare sockets that logs what it received and sends.
 
-usage: server.py ADDRESS MODE LOG
+usage: server.py ADDRESS MODE LOG [CERT KEY]
 ADDRESS: an IP address, a path, or @name (abstract). MODE: threads, fork (a
 child per connection), prefork (four children that accept), single (one
-connection after the other).
+connection after the other), memory (threads; TLS over memory BIOs).
+CERT, KEY: PEM files; with them the server speaks TLS.
 Prints the port once it listens. A record is in LOG before the last byte of
 its response is sent, so a client that has its answer finds the record there.
 """
@@ -13,6 +14,7 @@ its response is sent, so a client that has its answer finds the record there.
 import json
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -25,6 +27,56 @@ BINARY = b"\r\n\r\n\0HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nGET /no HTTP/1.
 ESCAPES = b"\x1b[31mred\x1b]0;title\x07\x08\x9b2J\xc2\x9b2J\x7f\rback\x00end"
 
 
+CLOSE_SECONDS_MAX = 2
+
+
+class MemoryTls:
+    """TLS that the library does in memory; like asyncio, what it makes is moved by calls of our own."""
+
+    def __init__(self, sock, context):
+        self._sock, self._incoming, self._outgoing = sock, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._call(self._tls.do_handshake)
+
+    def _call(self, function, *args):
+        while True:
+            try:
+                result = function(*args)
+            except ssl.SSLWantReadError:
+                self._sock.sendall(self._outgoing.read())
+                data = self._sock.recv(65536)
+                self._incoming.write(data)
+                if not data:
+                    self._incoming.write_eof()
+                continue
+            self._sock.sendall(self._outgoing.read())
+            return result
+
+    def recv(self, size):
+        try:
+            return self._call(self._tls.read, size)
+        except ssl.SSLError:  # the end, told or not
+            return b""
+
+    def sendall(self, data):
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                at += self._call(self._tls.write, view[at:])
+
+    def unwrap(self):
+        self._call(self._tls.unwrap)
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._sock.close()
+
+
 class Received:
     """One request as it came in."""
 
@@ -34,8 +86,9 @@ class Received:
 
 
 class Connection:
-    def __init__(self, sock, log):
-        self.sock, self.log, self.buffer = sock, log, b""
+    def __init__(self, sock, log, wrap=None):
+        """wrap makes a socket that speaks TLS of a bare one."""
+        self.sock, self.log, self.wrap, self.buffer = sock, log, wrap, b""
 
     def _more(self):
         data = self.sock.recv(65536)
@@ -154,13 +207,21 @@ class Connection:
     def serve(self):
         if self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self.sock:
-            try:
-                while request := self.read_request():
-                    if not self.answer(request):
-                        return
-            except (ConnectionResetError, BrokenPipeError):
-                pass  # clients may leave as they like
+        try:
+            if self.wrap:
+                self.sock = self.wrap(self.sock)
+            with self.sock:
+                self._serve_requests()
+                if self.wrap:  # close_notify: a body that ends with the connection has an end that can be trusted
+                    self.sock.settimeout(CLOSE_SECONDS_MAX)
+                    self.sock.unwrap()
+        except (ConnectionError, ssl.SSLError, TimeoutError):
+            pass  # clients may leave as they like
+
+    def _serve_requests(self):
+        while request := self.read_request():
+            if not self.answer(request):
+                return
 
 
 def response_for(kind, argument, request):
@@ -214,8 +275,18 @@ def listen(address):
     return sock
 
 
+def tls_wrapper(mode, certificate, key):
+    """A function that makes a TLS socket of a bare one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if mode == "memory":
+        return lambda sock: MemoryTls(sock, context)
+    return lambda sock: context.wrap_socket(sock, server_side=True)
+
+
 def main():
-    address, mode, log_path = sys.argv[1:]
+    address, mode, log_path, *files = sys.argv[1:]
+    wrap = tls_wrapper(mode, *files) if files else None
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     listener = listen(address)
     parent = os.getpid()
@@ -227,8 +298,8 @@ def main():
         os.wait()
     while True:
         sock, _ = listener.accept()
-        connection = Connection(sock, log)
-        if mode == "threads":
+        connection = Connection(sock, log, wrap)
+        if mode in ("threads", "memory"):
             threading.Thread(target=connection.serve, daemon=True).start()
         elif mode in ("single", "prefork"):
             connection.serve()

@@ -1,0 +1,104 @@
+-- SPDX-License-Identifier: Apache-2.0
+local content = require "plainsight.output.content"
+local engine = require "plainsight.secrets.engine"
+local ffi = require "ffi"
+local fixture = require "exchange_fixture"
+local json = require "plainsight.output.json"
+local redact = require "plainsight.secrets.redact"
+
+local rules = {
+  { id = "key", pattern = [[\bkey_[a-z0-9]{8}\b]], keywords = { "key_" }, priority = 2 },
+  { id = "field", pattern = [[password["']?[:=]["']?([^"'&]+)]], keywords = { "password" },
+    allows = { { stopwords = { "example" } } } },
+}
+
+local function found(finder, text, ...)
+  local list = {}
+  for i, match in ipairs(finder:scan(text, ...)) do list[i] = match.rule.id .. ":" .. match.secret end
+  return list
+end
+
+local function temporary_directory()
+  local name = os.tmpname()
+  os.remove(name)
+  assert(os.execute("mkdir -m 700 " .. name) == 0)
+  return name
+end
+
+describe("secrets engine", function()
+  it("finds what rules say, with places and encodings", function()
+    local finder = assert(engine.new(rules, nil, { no_cache = true }))
+    local list = finder:scan("a key_abcd1234 %70assword%3Dhunter2")
+    assert.equal(2, #list)
+    assert.same({ 3, 14, "key_abcd1234", {} }, { list[1].first, list[1].last, list[1].secret, list[1].encodings })
+    assert.same({ "field", "hunter2", { "percent" } }, { list[2].rule.id, list[2].secret, list[2].encodings })
+    assert.same({ "key:key_abcd1234" }, found(finder, "password=example key_abcd1234"))
+    assert.equal(2, #finder:scan_pieces({ "key_ab", "cd1234 pass", "word=hunter2" }))
+    assert.is_true(finder:stats().bytes > 50)
+  end)
+
+  it("says which pattern is wrong", function()
+    local finder, err = engine.new({ { id = "bad", pattern = "a(b" } }, nil, { no_cache = true })
+    assert.is_nil(finder)
+    assert.matches("bad: ", err, 1, true)
+  end)
+
+  it("keeps compiled patterns, and trusts nobody else's", function()
+    local directory = temporary_directory()
+    local function new(list) return assert(engine.new(list, nil, { cache_directory = directory })) end
+    assert.is_false(new(rules):is_cached())
+    local again = new(rules)
+    assert.is_true(again:is_cached())
+    assert.same({ "key:key_abcd1234" }, found(again, "key_abcd1234"))
+    assert.is_false(new({ rules[1] }):is_cached())
+    assert(os.execute("chmod g+w " .. directory .. "/secrets/*") == 0)
+    assert.is_false(new(rules):is_cached())
+    os.execute("rm -r " .. directory)
+  end)
+
+  it("knows checks by their names", function()
+    assert.is_true(engine.passes("luhn", "79927398713"))
+    assert.is_false(engine.passes("luhn", "79927398714"))
+    assert.is_nil(engine.check("nonsense"))
+    assert.equal(2, engine.entropy("abcd"))
+  end)
+end)
+
+describe("masking", function()
+  after_each(function() content.attach(nil) end)
+
+  local function shown(opts, spec)
+    local ex, item = fixture.exchange(spec), ffi.new("struct ps_item")
+    item.kind, item.exchange = ffi.C.PS_ITEM_EXCHANGE, ex
+    local redactor = assert(redact.new(opts, false))
+    return redactor:item(item), item, redactor
+  end
+  local opts = { json = true, max_body_bytes = 65536, preview_bytes = 96, clock_offset_ns = 0 }
+  local secret = "hun" .. "ter2x!"
+
+  it("is in what is printed, and nothing else is changed", function()
+    local masked, _, redactor = shown(opts, { request = fixture.request { method = "POST",
+      body = "user=alice&password=" .. secret, target = "/login", size_bytes = 29 } })
+    local text = fixture.text_of(json.put, masked.exchange, opts)
+    assert.is_nil(text:find(secret, 1, true))
+    assert.matches("user=alice&password=%[redacted:password%-field:%x%x%x%x%x%x%x%x%]", text)
+    assert.matches('"flags":["redacted"]', text, 1, true)
+    assert.equal(1, redactor:stats().values)
+  end)
+
+  it("leaves alone what has nothing in it", function()
+    local masked, item = shown(opts, {})
+    assert.equal(item, masked)
+  end)
+
+  it("has another key in each run", function()
+    local spec = { request = fixture.request { target = "/?password=" .. secret } }
+    local one, other = shown(opts, spec), shown(opts, spec)
+    local function target(item)
+      local slice = item.exchange.request.target
+      return ffi.string(slice.data, slice.len)
+    end
+    assert.matches("redacted", target(one), 1, true)
+    assert.not_equal(target(one), target(other))
+  end)
+end)
