@@ -128,6 +128,18 @@ static void set_owner(struct engine *engine, struct entry *entry)
 
 /* --- life of a connection ----------------------------------------------- */
 
+/*
+ * To the end of the ready list, also when it is there: whether what has been handed out was the last of an entry is
+ * known only when more is asked for, and the order of what comes when all finish must not depend on that.
+ */
+static void set_ready_last(struct engine *engine, struct entry *entry)
+{
+	if (entry->ready)
+		DL_DELETE2(engine->ready, entry, ready_prev, ready_next);
+	entry->ready = false;
+	set_ready(engine, entry);
+}
+
 /* Take the entry out of everything but the ready list: it is freed when its exchanges have been handed out. */
 static void finish_entry(struct engine *engine, struct entry *entry, uint32_t flag)
 {
@@ -141,7 +153,7 @@ static void finish_entry(struct engine *engine, struct entry *entry, uint32_t fl
 	DL_DELETE(engine->all, entry);
 	engine->stats.conns--;
 	entry->finished = true;
-	set_ready(engine, entry);
+	set_ready_last(engine, entry);
 }
 
 static void free_entry(struct entry *entry)

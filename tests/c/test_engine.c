@@ -902,6 +902,32 @@ static void test_finish(void)
 	expect_number("end of capture: what waited was skipped", end("end of capture").skipped_bytes, 5);
 }
 
+/* A response of which the head goes on waits for lost bytes before it, in vain: its entry is ready, with nothing. */
+static void finish_two(bool is_asked_in_between)
+{
+	begin();
+	SEND(.id = 1, .data = REQUEST_A, .flags = TCP);
+	SEND(.id = 2, .data = REQUEST_B, .flags = TCP);
+	SEND(.id = 2, .direction = PS_OUT, .pos = 1000, .data = "HTTP/1.1 20", .flags = TCP);
+	now_ns += 150 * MS;
+	engine_tick(engine, now_ns);
+	if (is_asked_in_between)
+		drain();
+	engine_finish(engine);
+	drain();
+}
+
+/* A replay asks for items when it must, a capture when it likes: the order is the same. */
+static void test_finish_order(void)
+{
+	for (int is_asked = 0; is_asked < 2; is_asked++) {
+		finish_two(is_asked);
+		expect(is_asked ? "end of capture: order, asked before" : "end of capture: order, not asked before",
+		       "GET /a>- GET /b>-");
+		end("order at the end of capture");
+	}
+}
+
 /* --- bounds --- */
 
 static bool connection_1_has_closed(const void *source, const struct conn *conn, struct conn_end *conn_end)
@@ -1106,6 +1132,7 @@ int main(void)
 	test_websocket();
 	test_sock_reuse();
 	test_finish();
+	test_finish_order();
 	test_settle();
 	test_eviction();
 	test_held_bytes();
