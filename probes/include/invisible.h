@@ -22,14 +22,16 @@ BPF_HASH(invisible, struct ps_invisible_key, struct ps_invisible_calls, 1024);
 static __always_inline void count_invisible(u32 kind)
 {
 	struct ps_invisible_key key = {.tgid = bpf_get_current_pid_tgid() >> 32, .kind = kind};
-	struct ps_invisible_calls *seen = invisible.lookup(&key), first = {.calls = 1};
+	struct ps_invisible_calls *seen = invisible.lookup(&key), none = {};
 
-	if (seen) {
-		__sync_fetch_and_add(&seen->calls, 1);
-		return;
+	if (!seen) {
+		bpf_get_current_comm(&none.comm, sizeof(none.comm));
+		invisible.insert(&key, &none); /* or another thread of the process has */
+		seen = invisible.lookup(&key);
 	}
-	bpf_get_current_comm(&first.comm, sizeof(first.comm));
-	if (invisible.insert(&key, &first))
+	if (seen)
+		__sync_fetch_and_add(&seen->calls, 1);
+	else
 		count_loss(PS_LOSS_TABLE_FULL, 0);
 }
 
