@@ -61,9 +61,11 @@ static void *(*rdonly_cast)(u64 address, u32 type_id) = (void *)0x7fff0003;
 
 /*
  * Newer kernels can preempt a program on a system call's way out, and skip the
- * runs of all other tasks on that CPU meanwhile. kfuncs forbid it; BCC cannot
- * call those, so lua/plainsight/bpf.lua replaces the numbers by their BTF ids. A
- * tail call must stand outside.
+ * runs of all other tasks on that CPU meanwhile. On a uprobe they skip nothing,
+ * although programs without tail calls have their stack per CPU there: two runs
+ * would write over each other's. kfuncs forbid it, called before anything is on
+ * the stack; BCC cannot call those, so lua/plainsight/bpf.lua replaces the numbers
+ * by their BTF ids. A tail call must stand outside.
  */
 #ifdef PREEMPTION_KFUNCS
 static void (*preempt_disable)(void) = (void *)0x7fff0001;

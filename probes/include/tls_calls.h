@@ -7,7 +7,8 @@
  * what a function does with which argument (struct ps_tls_function; made from
  * lua/plainsight/tls/, one file per library).
  *
- * Nothing is kept per CPU: newer kernels (6.13) can preempt a program on a uprobe.
+ * Nothing is kept per CPU: newer kernels (6.13) can preempt a program on a uprobe. They themselves do keep something:
+ * the stack of a program that makes no tail call, see preempt_disable() in kernel.h.
  */
 #ifndef PLAINSIGHT_TLS_CALLS_H
 #define PLAINSIGHT_TLS_CALLS_H
@@ -194,22 +195,29 @@ static __always_inline void enter_change(struct pt_regs *ctx, struct ps_tls_func
 	free_session(&id, key);
 }
 
-/* uprobe where a function of a TLS library is entered */
-int tls_enter(struct pt_regs *ctx)
+static __always_inline void on_tls_enter(struct pt_regs *ctx)
 {
 	struct ps_tls_function function = function_of_probe(ctx);
 
 	if (!captures(PS_CAPTURE_BY_PROCESS) && !is_traced())
-		return 0;
+		return;
 	/* A Go function whose stack has to grow first starts again. */
 	if ((function.flags & PS_TLS_GO) && (ctx->flags & function.third))
-		return 0;
+		return;
 	if (function.action <= PS_TLS_LAST_THAT_RETURNS)
 		enter_call(ctx, function);
 	else if (function.action == PS_TLS_SET_FD)
 		enter_set_fd(ctx, function);
 	else
 		enter_change(ctx, function);
+}
+
+/* uprobe where a function of a TLS library is entered */
+int tls_enter(struct pt_regs *ctx)
+{
+	preempt_disable();
+	on_tls_enter(ctx);
+	preempt_enable();
 	return 0;
 }
 

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many threads in TLS calls at once: probes on them interrupt each other, on new kernels (6.13) anywhere."""
 
+import glob
+import os
+import re
 import signal
+import subprocess
 import time
 
+from harness import need
 from pattern import tls_numbered_bodies
 from servers import TlsPoolServer
-from tap import Failure, case, check, equal
+from tap import Failure, Skip, case, check, equal
 from tls import Certificate, program
 from truth import body_bytes, check_kept_prefix, flatten
 
@@ -101,3 +106,37 @@ def tls_stress_small_ring(t):
     check(lost["bytes"] > 0, "nothing was lost: this shows nothing")
     t.diag(f"{lost['events']} calls ({lost['bytes']} bytes) lost")
     check_what_is_left(t, exchanges, THREADS * LOSSY_COUNT)
+
+
+def programs_of(tool):
+    """The BPF programs that the tool holds: type, name, instructions as the verifier has left them."""
+    ids = set()
+    for path in glob.glob(f"/proc/{tool.process.pid}/fdinfo/*"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                ids.update(re.findall(r"^prog_id:\s*(\d+)$", file.read(), re.MULTILINE))
+        except OSError:  # closed meanwhile
+            continue
+    for number in sorted(ids, key=int):
+        show, dump = (subprocess.run(["bpftool", "prog", *words, "id", number], capture_output=True, text=True,
+                                     check=True).stdout for words in (["show"], ["dump", "xlated"]))
+        kind, name = re.match(r"\d+: (\w+)\s+name (\w+)", show).groups()
+        yield kind, name, dump
+
+
+@case
+def tls_stress_own_stack(t):
+    """a program on a uprobe that has its stack per CPU, being without tail calls, forbids preemption before it uses it"""
+    need("bpftool")
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 13):
+        raise Skip("on kernels before 6.13 the stack is that of the task")
+    client, tool = pool(t, 1)
+    programs = list(programs_of(tool))
+    client.release()
+    client.done()
+    tool.interrupt()
+    of_uprobes = {name: re.findall(r"\bcall (\w+)", dump) for kind, name, dump in programs if kind == "kprobe"}
+    t.diag(f"programs on uprobes: {' '.join(sorted(of_uprobes))}")
+    check({"tls_enter", "tls_return"} <= set(of_uprobes), "those are not all programs on uprobes")
+    for name, calls in of_uprobes.items():
+        check("bpf_tail_call" in calls or calls[0] == "bpf_preempt_disable", f"{name} begins with {calls[0]}")

@@ -10,7 +10,7 @@ from tap import Failure, check
 
 TREE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 TOOL = os.path.join(TREE, "tools", "httpsnoop")
-START_SECONDS_MAX = 15
+START_SECONDS_MAX = 60
 _CONFINING = ("-p", "--cgroup", "--container", "--pod", "--namespace", "--")
 
 
