@@ -53,7 +53,8 @@ bool code_is_endbr64(const uint8_t *bytes)
 
 static bool load_functions(struct code_decoder *d)
 {
-	d->library = dlopen(CAPSTONE, RTLD_NOW | RTLD_LOCAL);
+	/* It stays: to load it takes 2 ms, most of the time that a library file takes (docs/sites.md). */
+	d->library = dlopen(CAPSTONE, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 	if (!d->library)
 		return false;
 	d->open = dlsym(d->library, "cs_open");

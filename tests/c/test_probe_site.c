@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- the start of a function ---- */
 
@@ -259,11 +260,19 @@ static void test_openssl(void)
 	ps_elf_close(elf);
 }
 
+/* With every image closed: the next one that is opened must not pay for it again. */
+static void test_disassembler_stays(void)
+{
+	tap_ok(line_of("grep -c 'r-xp.*/libcapstone' /proc/%d/maps", (int)getpid())[0] == '1',
+	       "the disassembler stays loaded");
+}
+
 int main(void)
 {
 	test_starts();
 	test_shapes();
 	test_names();
 	test_openssl();
+	test_disassembler_stays();
 	return tap_end();
 }
