@@ -52,12 +52,17 @@ def _files(certificate):
 
 
 class PythonServer(Server):
-    """programs/server.py, behind the words of prefix when there are any; over TLS with a certificate (lib/tls.py)."""
+    """programs/server.py, behind the words of prefix when there are any; over TLS with a certificate (lib/tls.py).
 
-    def __init__(self, t, address="127.0.0.1", mode="threads", prefix=(), cgroup=None, certificate=None):
+    python: the start of the command line of an interpreter, if not that of the tests.
+    """
+
+    def __init__(
+        self, t, address="127.0.0.1", mode="threads", prefix=(), cgroup=None, certificate=None, python=(sys.executable,)
+    ):
         self.address, self.log = address, t.path("server.log")
         self.scheme = "https" if certificate else "http"
-        argv = [*prefix, sys.executable, os.path.join(PROGRAMS, "server.py"), address, mode, self.log]
+        argv = [*prefix, *python, os.path.join(PROGRAMS, "server.py"), address, mode, self.log]
         self.start(t, [*argv, *_files(certificate)], cgroup)
 
 
@@ -276,6 +281,55 @@ class HaproxyTcp(Server):
         self.pid = self.process.pid
 
 
+_CADDYFILE = """
+{{
+  admin off
+  auto_https off
+  servers {{
+    protocols h1 h2
+  }}
+}}
+https://127.0.0.1:{port} {{
+  bind 127.0.0.1
+  tls {certificate} {key}
+  root * {dir}
+  file_server
+  log {{
+    output file {log}
+  }}
+}}
+"""
+
+
+class Caddy(Server):
+    """Caddy over TLS; files are named by their size. path: which Caddy."""
+
+    scheme = "https"
+
+    def __init__(self, t, path, certificate, sizes=()):
+        self.log, self.port = t.path("caddy.log"), free_port()
+        make_files(t, sizes)
+        conf = t.path("Caddyfile")
+        with open(conf, "w", encoding="utf-8") as f:
+            f.write(_CADDYFILE.format(port=self.port, dir=t.dir, log=self.log, certificate=certificate.path,
+                                      key=certificate.key))
+        argv = [path, "run", "--config", conf, "--adapter", "caddyfile"]
+        self.process = t.spawn(argv, env={"HOME": t.dir, "XDG_DATA_HOME": t.dir})
+        self.url = f"https://127.0.0.1:{self.port}"
+        wait_listening(self)
+        self.pid = self.process.pid
+
+    def served(self, count=None):
+        return [self._truth(said, said["request"]) for said in read_log(self.log, count)]
+
+    def _truth(self, said, request):
+        ends = {"local_port": self.port, "remote_port": int(request["remote_port"])}
+        sizes = {"response_bytes": said["size"], "response_captured": said["size"]}
+        version = request["proto"].removeprefix("HTTP/").removesuffix(".0")
+        what = {"method": request["method"], "target": request["uri"], "version": version, "status": said["status"]}
+        return {"side": "server", "pid": self.pid, **ends, **what, **sizes}
+
+
 class GoServer(Server):
     """programs/gotls.go; path: which build of it."""
 
@@ -287,16 +341,19 @@ class GoServer(Server):
 
 
 class OpensslServer(Server):
-    """openssl s_server -WWW: files, named by their size, of the scratch directory over BIO_f_ssl. Logs nothing."""
+    """openssl s_server -WWW: files, named by their size, of the scratch directory over BIO_f_ssl. Logs nothing.
+
+    openssl: the start of its command line, if not that of this machine.
+    """
 
     scheme = "https"
 
-    def __init__(self, t, certificate, sizes=()):
-        need("openssl")
+    def __init__(self, t, certificate, sizes=(), openssl=("openssl",)):
+        need(openssl[0])
         self.port = free_port()
         make_files(t, sizes)
         shell = ["sh", "-c", 'cd "$0" && exec "$@"', t.dir]
-        serve = ["openssl", "s_server", "-WWW", "-quiet", "-accept", f"127.0.0.1:{self.port}"]
+        serve = [*openssl, "s_server", "-WWW", "-quiet", "-accept", f"127.0.0.1:{self.port}"]
         self.process = t.spawn([*shell, *serve, "-cert", certificate.path, "-key", certificate.key])
         self.url = f"https://127.0.0.1:{self.port}"
         wait_listening(self)

@@ -12,6 +12,8 @@ from servers import Server
 from tap import Skip, check
 from truth import TLS_FIELDS, compare, flatten, mirror
 
+# Programs programs/tls_NAME.c whose library sslsniff calls otherwise.
+_LIBRARY_OF = {"openssl11": "openssl"}
 NO_KERNEL_TLS = 77  # exit status of programs/tls_openssl.c
 RESOLVED = ("set_fd", "nested", "adjacent", "none")  # how sslsniff found the address of a connection
 _ADDRESS_KEYS = ("local_port", "remote_port", "transport")
@@ -96,7 +98,7 @@ def check_agree(server_log, client_log):
 
 def seen_by(truths, library, **changes):
     """These truths as sslsniff must report them of a process that uses the library."""
-    return [{**truth, "tls_library": library, **changes} for truth in truths]
+    return [{**truth, "tls_library": _LIBRARY_OF.get(library, library), **changes} for truth in truths]
 
 
 def without_address(truth):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1.1 over OpenSSL: every call that moves application data. See tls_peer.c for the command line. */
+/* HTTP/1.1 over OpenSSL from 1.1.1 on: every call that moves application data. See tls_peer.c for the command line. */
 #include <err.h>
 #include <errno.h>
 #include <openssl/bio.h>
@@ -12,6 +12,13 @@
 #include <sys/socket.h>
 
 #include "tls_peer.h"
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L /* what 1.1.1 does not have: openssl_send_file() ends before it is called */
+#define SSL_OP_ENABLE_KTLS                          0
+#define SSL_R_UNEXPECTED_EOF_WHILE_READING          (-1)
+#define BIO_get_ktls_send(bio)                      ((void)(bio), 0)
+#define SSL_sendfile(ssl, file, offset, len, flags) ((void)(ssl), (void)(file), (void)(offset), (void)(len), -1)
+#endif
 
 enum { EARLY_BYTES_MAX = 1 << 20, TRANSFER_BYTES = 1 << 14 };
 #define STALE ((size_t)0x5eed) /* in an out-parameter before the call: nothing may take it for a length */
