@@ -470,7 +470,8 @@ static void search(struct ps_secret_stream *stream, struct level *level, uint32_
 			break;
 		}
 		found = found_of(secrets, &rule->pub, groups, subject.begin);
-		from = found.end > found.begin ? found.end : found.begin + 1;
+		/* What ends one secret may be what another one begins behind. */
+		from = found.secret_end > found.begin ? found.secret_end : found.begin + 1;
 		judge(secrets, level, index, &found);
 	}
 	level->resumes[index] = from;

@@ -4,6 +4,8 @@
 -- A segment becomes a parameter by its form (number, UUID, date, token ...), or because a position has had too many
 -- different ones: a trie of the segments seen keeps at most so many at each, and makes one of them when there are
 -- more. So the number of routes is bounded, whatever is asked for.
+local mask = require "plainsight.secrets.mask"
+
 local _M = {}
 
 local Routes = {}
@@ -64,7 +66,9 @@ function _M.kind(segment)
   if is_date(segment) then return "date", #segment == 10 and "date" or "date-time" end
   if segment:find(UUID) then return "id", "uuid" end
   if is_hexadecimal(segment) or is_prefixed_id(segment) then return "id", "string" end
-  if segment:find("^[%w._+-]+@[%w-]+%.[%w.-]+$") then return "email", "string" end
+  if segment:find("^[%w._+-]+@[%w-]+%.[%w.-]+$") or mask.rule_of(segment) == "email-address" then
+    return "email", "string"
+  end
   if #segment > LITERAL_BYTES_MAX or is_token(segment) then return "token", "string" end
   -- RFC 3986 3.3: pchar; without "%", what it stands for is data.
   if not segment:find("^[%w._~!$&'()*+,;=:@-]*$") then return "token", "string" end

@@ -15,7 +15,7 @@ static const struct ps_secret_allow field_allows[] = {
     {.patterns = WORDS("^aa"), .pattern_count = 1, .stopwords = WORDS("zz"), .stopword_count = 1, .is_and = 1},
 };
 
-enum { KEY, FIELD, BEHIND, TWO, CARD, BLOCK, HEADER, RANDOM, NEAR, PLAIN, SPACED, QUOTED };
+enum { KEY, FIELD, BEHIND, TWO, CARD, BLOCK, HEADER, RANDOM, NEAR, PLAIN, SPACED, QUOTED, FRAMED };
 
 static const struct ps_secret_rule rules[] = {
     [KEY] = {.id = "key", .pattern = "\\bkey_[a-z0-9]{8}\\b", .priority = 5},
@@ -34,6 +34,7 @@ static const struct ps_secret_rule rules[] = {
     [NEAR] = {.id = "near", .pattern = "\\b[0-9A-F]{12}\\b", .keywords = WORDS("acme"), .keyword_count = 1},
     [SPACED] = {.id = "spaced", .pattern = "\\b\\d{4} \\d{4} \\d{4} \\d{4}\\b", .check = PS_CHECK_PAYMENT_CARD},
     [QUOTED] = {.id = "quoted", .pattern = "pin=\"(\\d+)\""},
+    [FRAMED] = {.id = "framed", .pattern = "[,;](f\\d+)[,;]"},
     [PLAIN] = {.id = "plain", .pattern = "plain_\\w+", .scope = PS_SCOPE_NO_DECODE},
 };
 

@@ -112,6 +112,7 @@ static const struct text texts[] = {
     {"a key", "a key_abcd1234 b", "key 2-14 key_abcd1234\n", 0},
     {"no key within a word", "a key_abcd12345 monkey_abcd1234", "", 0},
     {"two of them, side by side", "key_abcd1234 key_abcd1235", "key 0-12 key_abcd1234\nkey 13-25 key_abcd1235\n", 0},
+    {"two with one byte between, which both need", ",f1;f2,f3", "framed 1-3 f1\nframed 4-6 f2\n", 0},
     {"at the very end", "x=key_abcd1234", "key 2-14 key_abcd1234\n", 0},
     {"a field of JSON", "{\"password\" : \"hunter22\"}", "field 15-23 hunter22\n", 0},
     {"a field of a form", "user=me&password=hunter22&x=1", "field 17-25 hunter22\n", 0},

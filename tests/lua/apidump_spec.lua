@@ -77,6 +77,7 @@ describe("a schema", function()
       schema_of('"2024-01-01T00:00:00Z"', '"2024-01-01T00:00:00.5+01:00"'))
     assert.same({ type = "string" }, schema_of('"2024-01-01"', '"soon, maybe"'))
     assert.same({ type = "string", format = "uuid" }, schema_of '"3f2504e0-4f89-11d3-9a0c-0305e82c3301"')
+    assert.same({ type = "string", format = "email" }, schema_of '"[redacted:email-address:0a1b2c3d]"')
   end)
 
   it("has values only when they are few and often the same", function()

@@ -27,6 +27,8 @@ describe("routes", function()
       ["/orders/order-17"] = "/orders/{id}",
       ["/img/17.png"] = "/img/{id}.png",
       ["/u/ada@example.org"] = "/u/{email}",
+      ["/u/[redacted:email-address:0a1b2c3d]/x"] = "/u/{email}/x",
+      ["/u/[redacted:iban:0a1b2c3d]"] = "/u/{token}",
       ["/q/caf%C3%A9"] = "/q/{token}",
       ["/q/\27[31m"] = "/q/{token}",
       ["/" .. ("x"):rep(65)] = "/{token}",

@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
+local bit = require "bit"
 local content = require "plainsight.output.content"
 local engine = require "plainsight.secrets.engine"
 local ffi = require "ffi"
 local fixture = require "exchange_fixture"
 local json = require "plainsight.output.json"
 local redact = require "plainsight.secrets.redact"
+local builtin_rules = require "plainsight.secrets.rules"
 
 local rules = {
   { id = "key", pattern = [[\bkey_[a-z0-9]{8}\b]], keywords = { "key_" }, priority = 2 },
@@ -84,6 +86,38 @@ describe("masking", function()
     assert.matches("user=alice&password=%[redacted:password%-field:%x%x%x%x%x%x%x%x%]", text)
     assert.matches('"flags":["redacted"]', text, 1, true)
     assert.equal(1, redactor:stats().values)
+  end)
+
+  local function body_shown(body)
+    local masked = shown(opts, { request = fixture.request { method = "POST", body = body } })
+    local kept = masked.exchange.request.body.kept
+    return (ffi.string(kept.data, kept.len):gsub("(%[redacted:[a-z-]+):%x+%]", "%1]"))
+  end
+
+  it("is of all that secretscan finds", function()
+    for _, rule in ipairs(builtin_rules.builtin()) do
+      local example = builtin_rules.samples(rule)[1]
+      local name, value = example:match("^([A-Za-z-]+): ?(.*)$")
+      local masked = shown(opts, { request = fixture.request { body = example,
+        headers = name and { { name, value } } or nil } })
+      local flags = masked.exchange.request.flags
+      assert.is_true(bit.band(flags, ffi.C.PS_MESSAGE_REDACTED) ~= 0, rule.id .. ": " .. example)
+    end
+  end)
+
+  it("is of personal data, and of nothing beside it", function()
+    local host = "@mail." .. "corp.co.uk"
+    for body, expected in pairs {
+      ['{"email":"ann' .. host .. '","id":4158675309}'] = '{"email":"[redacted:email-address]","id":4158675309}',
+      ["to=Ann+%3Cann%40corp.co.uk%3E&b=1"] = "to=Ann+%3C[redacted:email-address]%3E&b=1",
+      ['{"phone":4158' .. '675309,"hotel":4158675310}'] = '{"phone":"[redacted:phone-number]","hotel":4158675310}',
+      ["tel=%2B49+30+9018" .. "2017&x=y"] = "tel=[redacted:phone-number]&x=y",
+      ['{"routing_number":"1110' .. '00025"}'] = '{"routing_number":"[redacted:us-routing-number]"}',
+      ["https://ann" .. host .. "/a ssh://git" .. host .. " git" .. host .. ":a/b ann" .. host .. ":/srv/a"] = true,
+      ["postgres://app:${PASSWORD}" .. host .. "/x postgres://app:password" .. host .. ":5432/x"] = true,
+    } do
+      assert.equal(expected == true and body or expected, body_shown(body))
+    end
   end)
 
   it("leaves alone what has nothing in it", function()

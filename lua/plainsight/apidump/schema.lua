@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- JSON Schema (2020-12) inferred from values: each value that is observed widens it as little as needed. Bounded in
 -- the number of properties and of different values that are kept.
+local mask = require "plainsight.secrets.mask"
 local routes = require "plainsight.routes"
 
 local _M = {}
@@ -34,8 +35,9 @@ local formats = {
   { "email", "^[%w._+-]+@[%w-]+%.[%w.-]+$" }, { "uri", "^%a[%w+.-]*://[^%s]+$" }, { "ipv4", "^%d+%.%d+%.%d+%.%d+$" },
 }
 
---- The format of a text, such as "uuid"; false when it has none that is known.
+--- The format of a text, such as "uuid", or that it had before it was masked; false when it has none that is known.
 function _M.format_of(text)
+  if mask.rule_of(text) == "email-address" then return "email" end
   for _, entry in ipairs(formats) do
     if text:find(entry[2]) then
       if entry[1] ~= "date-time" or text:find("[Zz]$") or text:find("[+-]%d%d:%d%d$") then return entry[1] end

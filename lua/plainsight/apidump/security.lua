@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- How requests say who they are from: the security schemes of OpenAPI. Of the values nothing is kept.
 local fields = require "plainsight.output.fields"
+local mask = require "plainsight.secrets.mask"
 
 local _M = {}
 
@@ -13,7 +14,7 @@ local function of_authorization(value, found)
   scheme = scheme and scheme:lower()
   if scheme == "bearer" then
     -- Masked, its kind is what is left of it.
-    local is_jwt = credentials:find("^%[redacted:jwt:") or credentials:find("^ey[%w_-]+%.[%w_-]+%.[%w_-]*$")
+    local is_jwt = mask.rule_of(credentials) == "jwt" or credentials:find("^ey[%w_-]+%.[%w_-]+%.[%w_-]*$")
     found.bearer = { type = "http", scheme = "bearer", bearerFormat = is_jwt and "JWT" or nil }
   elseif scheme == "basic" or scheme == "digest" or scheme == "negotiate" or scheme == "hoba" then
     found[scheme] = { type = "http", scheme = scheme }

@@ -21,14 +21,10 @@ local ALL = 0xffffffffffffffffULL
 local Redactor = {}
 Redactor.__index = Redactor
 
--- Addresses and numbers that are known by their form alone are in too much that is no secret: secretscan tells of them.
-local function is_masked(rule) return rule.kind == "credential" or rule.severity ~= "low" end
-
+-- All that secretscan finds, and what is not worth a report.
 local function masked_rules()
   local list = {}
-  for _, rule in ipairs(rules.builtin()) do
-    if is_masked(rule) then list[#list + 1] = rule end
-  end
+  for _, rule in ipairs(rules.builtin()) do list[#list + 1] = rule end
   for _, rule in ipairs(rules.masking()) do list[#list + 1] = rule end
   return list
 end

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import zlib
+from urllib.parse import quote, urlencode
 
 import brotli
 import h2.config
@@ -60,6 +61,22 @@ def card():
     total = sum(sum(divmod(int(d) * (2 - i % 2), 10)) for i, d in enumerate(number))
     values.append(number + str(-total % 10))
     return values[-1]
+
+
+def mail():
+    """An address of which no part is a word that is in what else is sent."""
+    values.append(f"{token('', 14)}@mail.{token('', 6).lower()}.net")
+    return values[-1]
+
+
+def personal():
+    """What says less of a person than a card does: addresses, phone numbers, a bank's routing number (ABA)."""
+    made = {"email": mail(), "phone": "+4930" + digits(8), "mobile": "(415) 86" + digits(1) + "-" + digits(4)}
+    first = "1210" + digits(4)
+    total = sum(int(digit) * weight for digit, weight in zip(first, (3, 7, 1, 3, 7, 1, 3, 7)))
+    made["routing_number"] = first + str(-total % 10)
+    values.extend(value for name, value in made.items() if name != "email")
+    return made
 
 
 def jwt():
@@ -110,6 +127,10 @@ def pairs():
     head = ["POST /chunks HTTP/1.1", "Host: localhost", *as_json]
     yield (list(chunked([half[:at], half[at:]], head, [f"X-Api-Key: {value(32)}"])),
            list(chunked([b"ok"], ["HTTP/1.1 200 OK"], [f"X-Api-Key: {value(32)}"])))
+    made = personal()
+    yield ([request("POST", f"/users/{mail()}/contact?to={quote(mail())}", as_json, json.dumps(made).encode())],
+           [response(["Content-Type: application/x-www-form-urlencoded", f"X-Contact: {mail()}"],
+                     urlencode(personal()).encode())])
     body = form_data()
     yield [request("POST", "/parts", ["Content-Type: multipart/form-data; boundary=limit"], body)], plain
     events = f'event: login\ndata: {{"username":"alice","password":"{value()}"}}\n\ndata: {token("glpat-", 20)}\n\n'

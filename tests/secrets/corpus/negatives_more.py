@@ -7,7 +7,7 @@ import uuid as uuids
 
 from . import carriers as c
 from .negatives_base import PER_EXCHANGE, served
-from .tokens import ALNUM, B64URL, DIGITS, HEX, HEXU, UPPER, chars, uuid
+from .tokens import ALNUM, B64URL, DIGITS, HEX, HEXU, LOWER, UPPER, chars, uuid
 
 
 def lines_of(rng, make, kind="text/plain", count=PER_EXCHANGE * 2):
@@ -327,6 +327,38 @@ def vehicles(rng):
     )
 
 
+def remotes(rng):
+    """User and host of places that are no addresses of mail."""
+    host = f"{chars(rng, LOWER, 5)}.{rng.choice(['northwind.io', 'firma-ag.de', 'corp.co.uk'])}"
+    user = rng.choice(["deploy", "ann", "svc-build", "root", "backup"])
+    return lines_of(
+        rng,
+        lambda r: r.choice(
+            [
+                f"origin https://{user}@{host}/team/app.git (fetch)",
+                f'{{"clone_url":"ssh://{user}@{host}:22/app.git"}}',
+                f"{user}@{host}:/srv/git/{chars(r, LOWER, 6)}.git",
+                f"rsync -az build/ {user}@{host}:~/www/",
+                f"repo = git@{host}:team/{chars(r, LOWER, 6)}.git",
+                f"DATABASE_URL=postgres://app:${{PASSWORD}}@{host}:5432/app",
+                f'{{"dsn":"mysql://app:password@{host}/shop"}}',
+                f"<script src=/npm/{chars(r, LOWER, 6)}@{r.randrange(9)}.{r.randrange(99)}.{r.randrange(9)}/x.min.js>",
+                f"docker pull {host}/app@sha256:{chars(r, HEX, 64)}",
+                f"next=https%3A%2F%2F{user}%40{host}%2F",
+            ]
+        ),
+    )
+
+
+def not_phones(rng):
+    """Numbers of phones' length in fields whose names end like those for phones."""
+    names = ["hotel", "motel", "intel", "excel", "microphone", "headphones", "automobile", "supercell", "telex", "halifax"]
+    items = {f"{rng.choice(['', 'num_'])}{rng.choice(names)}": rng.randrange(10**9, 10**11) for _ in range(8)}
+    if rng.random() < 0.5:
+        return c.both_ways(rng, c.dumps(rng, items), "application/json"), 8
+    return served(rng, "&".join(f"{name}={value}" for name, value in items.items()), "text/plain", 8)
+
+
 MORE = (
     stack_traces,
     sql,
@@ -345,4 +377,6 @@ MORE = (
     chat,
     encoded_blobs,
     vehicles,
+    remotes,
+    not_phones,
 )

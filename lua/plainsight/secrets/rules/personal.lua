@@ -29,6 +29,10 @@ local no_card = {
   target = "match",
 }
 
+-- The end of the name of a field for a phone number: a word, or one of a name in camel case; not "hotel", "microphone".
+local PHONE_NAME = "(?:(?:^|[^A-Za-z])(?i:phone|mobile|cell|tel(?:ephone)?|fax)|[a-z](?:Phone|Mobile|Cell"
+  .. "|Tel(?:ephone)?|Fax)|(?i:(?:cell|contact|customer|home|mobile|my|office|tele|user|work)phone|msisdn|whatsapp))"
+
 local placeholder_mail = {
   "(?i)[@.](?:example|test|invalid|localhost|local|internal|lan|sentry)(?:[.](?:com|org|net|io))?$",
   "(?i)^(?:git|noreply|no-reply|donotreply|do-not-reply|mailer-daemon|postmaster|bounces?|notifications?)@",
@@ -75,13 +79,16 @@ return {
   {
     id = "email-address", description = "E-mail address", severity = "low", kind = "personal", keywords = { "@" },
     priority = -10,
-    pattern = "(?:^|[^A-Za-z0-9._%+@/-])([A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}"
-      .. "[A-Za-z0-9])?[.]){1,5}"
-      .. "[A-Za-z]{2,18})(?:[^A-Za-z0-9_@.:-]|[.:](?:[^A-Za-z0-9]|$)|$)",
-    allow = { patterns = placeholder_mail },
-    examples = { '"email":"ann.lee<>@firm-mail.de"', "mailto:bob<>@corp.co.uk?x" },
+    -- Also a segment of a path; not user and host of a URL, with or without a password, nor of a path as scp has it.
+    pattern = "(?:://[^\\s/:@\"'<>\\\\]{0,64}:|^|[^A-Za-z0-9._%+@/-]|(?:^|[^/:])/)([A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
+      .. "@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?[.]){1,5}[A-Za-z]{2,18})"
+      .. "(?:[^A-Za-z0-9_@.:-]|[.](?:[^A-Za-z0-9]|$)|:(?:[^A-Za-z0-9/~.]|$)|$)",
+    allow = { { patterns = placeholder_mail }, { patterns = { "^://" }, target = "match" } },
+    examples = { '"email":"ann.lee<>@firm-mail.de"', "mailto:bob<>@corp.co.uk?x", "GET /users/bob<>@corp.co.uk/orders",
+      "?to=Bob%20%3Cbob<>@corp.co.uk%3E", "bob<>%2Bnews%40corp.co.uk" },
     lookalikes = { "icon@2x.png", "git@github.com:a/b", "user@example.com", "pkg@1.2.3", "@scope/pkg",
-      "logo@header.svg" },
+      "logo@header.svg", "https://ann<>@repo.corp.co.uk/a", "ann<>@repo.corp.co.uk:/srv/a.git",
+      "ann<>@repo.corp.co.uk:~/a", "postgres://app:password<>@db.corp.co.uk/app" },
   },
   {
     id = "phone-number", description = "Phone number (E.164, or by the name of its field)", severity = "low",
@@ -90,13 +97,14 @@ return {
     pattern = "(?:^|[^A-Za-z0-9_+/=.,:)-]|[\"'=>:])(\\+[1-9]\\d{0,2}[ .+-]?(?:\\(0?\\d{1,4}\\)[ .+-]?)?\\d{1,5}(?:"
       .. "[ .+-]?\\d{2,5}){1,4})"
       .. "(?:[^A-Za-z0-9_+=/-]|$)"
-      .. "|(?i:(?:phone|mobile|cell|tel(?:ephone)?|fax|msisdn|whatsapp)(?:[_-]?(?:number|no|nr|num|home|work|1|2))?)"
+      .. "|" .. PHONE_NAME .. "(?i:[_-]?(?:number|no|nr|num|home|work|1|2))?"
       .. p.BETWEEN .. "(\\+?\\(?\\d[\\d ()+.-]{6,18}\\d)(?:[^A-Za-z0-9_-]|$)",
     allow = { { patterns = { "^\\+?(?:\\D*\\d){0,8}\\D*$", "^\\+?(?:\\D*\\d){16,}", "^\\d{4}-\\d\\d-\\d\\d",
       "^(\\+?0{4,}|\\+?1{6,}|\\+?1234567890?)$" } } },
     examples = { "+49 30 901820<>17", '{"phone":"(415) 867<>-5309"}', "mobile=%2B14158<>675309",
-      "tel:+4479<>11123456" },
-    lookalikes = { "2024-01-01T10:00:00+0200", "1+1234", '{"phone":"1234"}', "a+123456789012", "+1.5" },
+      "tel:+4479<>11123456", '{"homePhone":"415 867<> 5309"}', '{"workTel":"030 9018<>2017"}' },
+    lookalikes = { "2024-01-01T10:00:00+0200", "1+1234", '{"phone":"1234"}', "a+123456789012", "+1.5",
+      '{"hotel":"4158<>675309"}', '{"microphone":4158<>675309}', '{"excel":4158<>675309}', "automobile=4158<>675309" },
   },
   {
     id = "us-ssn", description = "Social security number (United States)", severity = "high", kind = "personal",
