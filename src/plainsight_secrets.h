@@ -163,7 +163,7 @@ struct ps_secret_match {
 	uint64_t end;         /* behind it */
 	uint64_t match_begin; /* likewise of all that the pattern matched */
 	uint64_t match_end;
-	struct ps_slice secret; /* decoded */
+	struct ps_slice secret; /* decoded; of PS_CHECK_BASIC the password */
 };
 
 /* Sorted by begin; no two have a byte in common. */

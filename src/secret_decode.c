@@ -57,15 +57,16 @@ static void set_origin(uint32_t *origins, size_t at, size_t value)
 		origins[at] = (uint32_t)value;
 }
 
-size_t secret_unpercent(const char *data, size_t len, bool is_value, char *out, uint32_t *origins)
+size_t secret_unpercent(const char *data, size_t len, enum secret_plus plus, char *out, uint32_t *origins)
 {
 	size_t done = 0, at = 0;
+	bool is_value = plus == SECRET_PLUS_IS_SPACE;
 
 	while (at < len) {
 		int byte = data[at] == '%' && len - at >= 3 ? hex_byte(data + at + 1) : -1;
 		bool is_code = byte >= 0;
 
-		is_value |= data[at] == '=';
+		is_value |= data[at] == '=' && plus == SECRET_PLUS_BY_PLACE;
 		if (byte < 0)
 			byte = data[at] == '+' && is_value ? ' ' : data[at];
 		set_origin(origins, done, at);

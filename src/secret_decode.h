@@ -15,11 +15,15 @@
 /* Standard or URL-safe, up to the first byte that is not of its alphabet; at most cap bytes come out. */
 size_t secret_base64(const char *data, size_t len, char *out, size_t cap);
 
-/*
- * %XX is undone; a "+" behind the first "=", or anywhere with is_value, is a
- * space (WHATWG URL 5.1); everything else stays.
- */
-size_t secret_unpercent(const char *data, size_t len, bool is_value, char *out, uint32_t *origins);
+/* What a "+" is. In a value of a form it is a space (WHATWG URL 5.1). */
+enum secret_plus {
+	SECRET_PLUS_BY_PLACE = 0, /* behind the first "=" a space */
+	SECRET_PLUS_IS_SPACE = 1,
+	SECRET_PLUS_STAYS = 2
+};
+
+/* %XX is undone, and "+"; everything else stays. */
+size_t secret_unpercent(const char *data, size_t len, enum secret_plus plus, char *out, uint32_t *origins);
 
 /* Escapes of a JSON string are undone, \u as UTF-8; everything else stays. */
 size_t secret_unescape(const char *data, size_t len, char *out, uint32_t *origins);

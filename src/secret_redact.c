@@ -10,7 +10,6 @@
 #include <strings.h>
 
 #include "content.h"
-#include "secret_decode.h"
 #include "secret_item.h"
 #include "secret_rules.h"
 
@@ -175,7 +174,7 @@ struct ps_redact_stats ps_redactor_stats(const struct ps_redactor *redactor)
 
 /* --- finding -------------------------------------------------------------- */
 
-/* Whether a value is to be looked for in other texts too. Its password alone stands for that of Basic credentials. */
+/* Whether a value is to be looked for in other texts too. */
 static void learn(struct ps_redactor *redactor, uint32_t rule, struct ps_slice secret, const char *hash)
 {
 	struct value *value;
@@ -197,20 +196,6 @@ static void learn(struct ps_redactor *redactor, uint32_t rule, struct ps_slice s
 	value->secret = (struct ps_slice){copy, secret.len};
 	memcpy(value->hash, hash, sizeof(value->hash));
 	redactor->value_bytes += secret.len;
-}
-
-static void learn_password(struct ps_redactor *redactor, uint32_t rule, struct ps_slice credentials)
-{
-	char pair[1024], hash[PS_SECRET_HASH_LEN + 1];
-	size_t len = credentials.len < 1360 ? secret_base64(credentials.data, credentials.len, pair, sizeof(pair)) : 0;
-	const char *colon = len ? memchr(pair, ':', len) : NULL;
-
-	if (!colon)
-		return;
-	colon++;
-	len -= (size_t)(colon - pair);
-	ps_secret_hash(redactor->options.key, colon, len, hash);
-	learn(redactor, rule, (struct ps_slice){colon, len}, hash);
 }
 
 /* NULL: there are too many, and the text is masked as a whole. */
@@ -269,8 +254,10 @@ static void look_through(struct ps_redactor *redactor, uint32_t index, uint32_t 
 		*span = (struct span){.text = index, .rule = match->rule, .begin = match->begin, .end = match->end};
 		ps_secret_hash(redactor->options.key, match->secret.data, match->secret.len, span->hash);
 		learn(redactor, match->rule, match->secret, span->hash);
-		if (redactor->secrets->rules[match->rule].pub.check == PS_CHECK_BASIC)
-			learn_password(redactor, match->rule, match->secret);
+		if (match->encodings[0] != PS_ENCODING_NONE) /* it may be repeated as it is coded here */
+			learn(redactor, match->rule,
+			      (struct ps_slice){text->bytes.data + match->begin, (size_t)(match->end - match->begin)},
+			      span->hash);
 	}
 }
 

@@ -13,6 +13,7 @@
 
 #include "secret_decode.h"
 #include "secret_rules.h"
+#include "secret_value.h"
 
 enum {
 	CHUNK_BYTES = 16384, /* scanned at once, from a multiple of it on: so nothing depends on where pieces end */
@@ -351,11 +352,32 @@ static bool is_allowed(struct ps_secrets *secrets, const struct secret_rule *rul
 	return false;
 }
 
+static bool have_decoding_room(struct level *level)
+{
+	if (!level->decoded)
+		level->decoded = malloc(PIECE_BYTES);
+	if (!level->origins)
+		level->origins = malloc((PIECE_BYTES + 1) * sizeof(*level->origins));
+	return level->decoded && level->origins;
+}
+
+/* The secret of a match as it is meant; how it was coded is noted. What is decoded lasts until the next call. */
+static void find_value(struct level *level, uint32_t check, const struct found *found, struct ps_secret_match *match)
+{
+	uint64_t begin = found->begin > LOOK_BEHIND ? found->begin - LOOK_BEHIND : 0;
+	struct secret_place_in_text place = {
+	    .before = part(level, begin, found->secret_begin), .bytes = match->secret, .is_start = begin == 0};
+
+	if (match->secret.len <= PIECE_BYTES && have_decoding_room(level))
+		match->encodings[0] = (uint8_t)secret_value(&place, check, level->decoded, &match->secret);
+}
+
 /* All that a match must pass, the cheap first. */
 static void judge(struct ps_secrets *secrets, struct level *level, uint32_t index, const struct found *found)
 {
 	const struct secret_rule *rule = &secrets->rules[index];
 	struct ps_slice secret = part(level, found->secret_begin, found->secret_end);
+	struct ps_secret_match match;
 
 	if (secret.len == 0)
 		return;
@@ -365,14 +387,16 @@ static void judge(struct ps_secrets *secrets, struct level *level, uint32_t inde
 		return;
 	if (!has_keyword(level, &rule->pub, found) || is_allowed(secrets, rule, level, found))
 		return;
-	add_match(level, (struct ps_secret_match){
-			     .rule = index,
-			     .begin = found->secret_begin,
-			     .end = found->secret_end,
-			     .match_begin = found->begin,
-			     .match_end = found->end,
-			     .secret = secret,
-			 });
+	match = (struct ps_secret_match){
+	    .rule = index,
+	    .begin = found->secret_begin,
+	    .end = found->secret_end,
+	    .match_begin = found->begin,
+	    .match_end = found->end,
+	    .secret = secret,
+	};
+	find_value(level, rule->pub.check, found, &match);
+	add_match(level, match);
 }
 
 /* The secret is one group of the match, see struct ps_secret_rule. */
@@ -578,15 +602,6 @@ static void take_over(struct level *level, const struct level *inner, const stru
 	}
 }
 
-static bool have_decoding_room(struct level *level)
-{
-	if (!level->decoded)
-		level->decoded = malloc(PIECE_BYTES);
-	if (!level->origins)
-		level->origins = malloc((PIECE_BYTES + 1) * sizeof(*level->origins));
-	return level->decoded && level->origins;
-}
-
 /* Decode text[begin, end), at most PIECE_BYTES of it, and scan that. */
 static void scan_encoded(struct ps_secret_stream *stream, int depth, enum ps_secret_encoding encoding, uint64_t begin,
 			 uint64_t end)
@@ -605,7 +620,7 @@ static void scan_encoded(struct ps_secret_stream *stream, int depth, enum ps_sec
 		stream->budget -= len;
 	encoded.origins = level->origins;
 	if (encoding == PS_ENCODING_PERCENT) {
-		got = secret_unpercent(at(level, begin), len, false, level->decoded, level->origins);
+		got = secret_unpercent(at(level, begin), len, SECRET_PLUS_BY_PLACE, level->decoded, level->origins);
 	} else if (encoding == PS_ENCODING_JSON) {
 		got = secret_unescape(at(level, begin), len, level->decoded, level->origins);
 	} else {
@@ -788,7 +803,7 @@ static bool find_percent(const struct level *level, struct run *run)
 		bool is_plus = *at(level, run->at) == '+';
 
 		if (is_plus ? is_space(level, run, run->at)
-			    : secret_unpercent(at(level, run->at), 3, false, decoded, NULL) == 1)
+			    : secret_unpercent(at(level, run->at), 3, SECRET_PLUS_STAYS, decoded, NULL) == 1)
 			return true;
 		run->at++;
 	}

@@ -15,7 +15,7 @@ static const struct ps_secret_allow field_allows[] = {
     {.patterns = WORDS("^aa"), .pattern_count = 1, .stopwords = WORDS("zz"), .stopword_count = 1, .is_and = 1},
 };
 
-enum { KEY, FIELD, BEHIND, TWO, CARD, BLOCK, HEADER, RANDOM, NEAR, PLAIN, SPACED, QUOTED, FRAMED };
+enum { KEY, FIELD, BEHIND, TWO, CARD, BLOCK, HEADER, RANDOM, NEAR, PLAIN, SPACED, QUOTED, FRAMED, BASIC };
 
 static const struct ps_secret_rule rules[] = {
     [KEY] = {.id = "key", .pattern = "\\bkey_[a-z0-9]{8}\\b", .priority = 5},
@@ -35,6 +35,7 @@ static const struct ps_secret_rule rules[] = {
     [SPACED] = {.id = "spaced", .pattern = "\\b\\d{4} \\d{4} \\d{4} \\d{4}\\b", .check = PS_CHECK_PAYMENT_CARD},
     [QUOTED] = {.id = "quoted", .pattern = "pin=\"(\\d+)\""},
     [FRAMED] = {.id = "framed", .pattern = "[,;](f\\d+)[,;]"},
+    [BASIC] = {.id = "basic", .pattern = "Basic ([A-Za-z0-9+/]+=*)", .check = PS_CHECK_BASIC},
     [PLAIN] = {.id = "plain", .pattern = "plain_\\w+", .scope = PS_SCOPE_NO_DECODE},
 };
 

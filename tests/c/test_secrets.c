@@ -153,6 +153,12 @@ static const struct text texts[] = {
      "field 37-45 hunter22 json json\n", 0},
     {"JSON in base64 in JSON", "{\"a\":\"{\\\"t\\\":\\\"eyJwYXNzd29yZCI6Imh1bnRlcjIyIn0\\\"}\"}",
      "field 32-43 hunter22 base64\n", 0},
+    {"a form's value, which is decoded", "password=hunt%26er%3D2+2&x=1", "field 9-24 hunt&er=2 2 percent\n", 0},
+    {"one with a plus sign that nobody coded", "a=b&password=hunt+er/2%21", "field 13-25 hunt+er/2! percent\n", 0},
+    {"a cookie's", "Cookie: a=b; password=hunt%2Ber+2", "field 22-33 hunt+er+2 percent\n", 0},
+    {"a percent sign that stands for itself", "{\"password\":\"hunt%26er\"}", "field 13-22 hunt%26er\n", 0},
+    {"a value of JSON, which is decoded", "{\"password\":\"hunt\\u0026er\\\\2\"}", "field 13-28 hunt&er\\2 json\n", 0},
+    {"the password of Basic credentials", "Basic dXNlcjpodW50ZXI6MjI=", "basic 6-26 hunter:22 base64\n", 0},
     {"not within encodings", "cGxhaW5fdGV4dCBwbGFpbl90ZXh0 plain_text", "plain 29-39 plain_text\n", 0},
     {"a rule that is lost in the middle", "key_abcd123 4key_abcd1234", "", 0},
 };

@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
+local base64 = require "plainsight.secrets.base64"
 local bit = require "bit"
 local content = require "plainsight.output.content"
 local engine = require "plainsight.secrets.engine"
 local ffi = require "ffi"
 local fixture = require "exchange_fixture"
 local json = require "plainsight.output.json"
+local library = require "plainsight.library"
 local redact = require "plainsight.secrets.redact"
 local builtin_rules = require "plainsight.secrets.rules"
 
@@ -123,6 +125,42 @@ describe("masking", function()
   it("leaves alone what has nothing in it", function()
     local masked, item = shown(opts, {})
     assert.equal(item, masked)
+  end)
+
+  it("has the same hash for a value in every place, however it is coded there", function()
+    local value = "q7&R+x=\"\\é%25/" .. "z9"
+    local coded = value:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end)
+    local quoted = value:gsub('[\\"]', "\\%0")
+    local escaped = quoted:gsub("é", "\\u00e9"):gsub("&", "\\u0026"):gsub("/", "\\/")
+    local pair = base64.encode("ann:" .. value)
+    local spec = fixture.request {
+      target = "/login?password=" .. coded .. "&x=1",
+      headers = { { "Authorization", "Basic " .. pair }, { "X-Password", value }, { "Cookie", "token=" .. coded },
+        { "Referer", "https://ann:" .. coded .. "@shop.corp.co.uk/?password=" .. coded } },
+    }
+    local bodies = {
+      "password=" .. coded .. "&a=b", "a=b&password=" .. coded,
+      '{"password":"' .. quoted .. '"}', '{"user":{"password": "' .. escaped .. '"}}',
+      '{"body":"{\\"password\\":\\"' .. escaped:gsub('[\\"]', "\\%0") .. '\\"}"}',
+      'q=%7B%22password%22%3A%22' .. coded:gsub("%%5C", "%%5C%%5C"):gsub("%%22", "%%5C%%22") .. "%22%7D",
+      '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n' .. value .. "\r\n--b--\r\n",
+      base64.encode('{"password":"' .. quoted .. '"}'),
+    }
+    local key, seen, count = redact.random_key(), {}, 0
+    local function look(request)
+      local masked = shown(setmetatable({ secret_key = key }, { __index = opts }), { request = request })
+      local text = fixture.text_of(json.put, masked.exchange, opts)
+      assert.is_nil(text:find(coded, 1, true) or text:find(pair, 1, true), text)
+      for hash in text:gmatch("%[redacted:[a-z-]+:(%x+)%]") do seen[hash], count = true, count + 1 end
+    end
+    look(spec)
+    for _, body in ipairs(bodies) do look(fixture.request { method = "POST", body = body }) end
+    assert.equal(7 + #bodies, count) -- the target is in the URL, too
+    local hash = next(seen)
+    assert.is_nil(next(seen, hash))
+    local expected = ffi.new("char[17]")
+    library.lib.ps_secret_hash(key, value, #value, expected)
+    assert.equal(ffi.string(expected, 8), hash)
   end)
 
   it("has another key in each run", function()

@@ -164,8 +164,9 @@ def in_headers(make):
 
 
 def basic(rng):
-    value = base64.b64encode(f"{rng.choice(USERS)}:{password(rng)}".encode()).decode()
-    return [(rng.choice(["Authorization", "authorization", "Proxy-Authorization"]), "Basic " + value)], value
+    value = password(rng)
+    pair = base64.b64encode(f"{rng.choice(USERS)}:{value}".encode()).decode()
+    return [(rng.choice(["Authorization", "authorization", "Proxy-Authorization"]), "Basic " + pair)], value
 
 
 def bearer(rng):
