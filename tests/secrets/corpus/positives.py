@@ -266,6 +266,19 @@ def wireguard(rng):
     return rng.choice([lambda: raw(rng, None, text), lambda: c.in_json(rng, "config", text)])(), value
 
 
+def oauth_code(rng):
+    """The redirect with an authorization code: what the server answers, or what the browser then asks for."""
+    code = rng.choice([chars(rng, HEX, 20), chars(rng, ALNUM, 32), b64url(rng.randbytes(48)), uuid(rng)])
+    pairs = [f"code={code}", f"state={rng.choice([b64url(rng.randbytes(16)), chars(rng, HEX, 32)])}"]
+    pairs += rng.sample(["scope=openid%20email", "iss=https%3A%2F%2Fid.corp.test", "session_state=active"], 1)
+    rng.shuffle(pairs)
+    target = rng.choice(["/callback", "/oauth/redirect", "/auth/cb", "/signin-oidc"]) + "?" + "&".join(pairs)
+    if rng.random() < 0.5:
+        return {"request": c.request(rng, target=target), "response": c.response(rng)}, code
+    headers = [("Location", "https://app.corp.test" + target)]
+    return {"request": c.request(rng), "response": c.response(rng, headers=headers, body=b"", status=302)}, code
+
+
 def url_password(rng):
     value = one_line(password, " &<>#\"'\\,;{}[]()/@:?%")(rng)
     scheme, port = rng.choice(
@@ -403,6 +416,7 @@ SPECIAL = {
     "bearer-token": in_headers(bearer),
     "authorization-header": in_headers(other_scheme),
     "session-cookie": in_headers(session),
+    "oauth-code": oauth_code,
     "url-password": url_password,
     "password-field": named(PASSWORD_NAMES, password),
     "client-secret-field": named(CLIENT_SECRETS, random_value),

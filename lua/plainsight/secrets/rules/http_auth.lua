@@ -12,6 +12,9 @@ local SESSION_COOKIES = "(?:__(?:Host|Secure)-)?(?:[A-Za-z0-9_.-]{0,40}?(?:"
   }, "|")
   .. ")|sid|token|jwt|jsessionid(?:sso)?|phpsessid|asp[.]net_sessionid|aspsessionid[a-z]{8}|cfid|cftoken|sso)"
 
+-- Shorter ones are of vouchers and countries.
+local CODE = "[A-Za-z0-9._~%/+-]{16,512}"
+
 return {
   {
     id = "basic-auth", description = "Basic credentials (RFC 7617)", severity = "high", kind = "credential",
@@ -59,6 +62,17 @@ return {
       "Cookie: lang=en; s<>id=<loweralnum:32>" },
     lookalikes = { "Set-Cookie: sessionid=deleted; Max-Age=0", "Cookie: csrftoken=<alnum:32>", "Cookie: theme=dark",
       "Cookie: _ga=GA1.2.<digit:10>.<digit:10>" },
+  },
+  {
+    id = "oauth-code", description = "Authorization code of OAuth, with its state (RFC 6749 4.1.2)", severity = "high",
+    kind = "credential", keywords = { "state=" }, entropy = 2.5, priority = -1,
+    allow = { p.no_placeholders, { patterns = { "^[A-Za-z]+(?:[_.-][A-Za-z]+)*$", "^[0-9]+$" } } },
+    pattern = "[?&#]code=(" .. CODE .. ")&(?:[^\\s\"'<>#]{0,400}&)?state=[^\\s\"'<>&#]{8}"
+      .. "|[?&#]state=[^\\s\"'<>&#]{8,400}&(?:[^\\s\"'<>#]{0,400}&)?code=(" .. CODE .. ")(?:[\\s\"'<>&#]|$)",
+    examples = { "/callback?code=<alnum:20>&state=<alnum:12>",
+      "/cb?state=<base64url:22>&scope=a&code=4%2F0A<alnum:40>" },
+    lookalikes = { "/callback?code=<alnum:20>", "/shop?code=SUMMER&state=<alnum:12>", "/a?code=<alnum:20>&state=CA",
+      "/cb?error_code=<alnum:20>&state=<alnum:12>" },
   },
   {
     id = "url-password", description = "Password in a URL (RFC 3986 3.2.1)", severity = "high", kind = "credential",
