@@ -363,7 +363,7 @@ _M.options = {
   },
   {
     id = "har", group = "Export", flags = "--har", arg = "FILE", target = "har", convert = path,
-    help = "also as HTTP Archive, for browsers",
+    help = "also as HTTP Archive; in DIR/ one for each host",
   },
   {
     id = "pcapng", group = "Export", flags = "--pcapng", arg = "FILE", target = "pcapng", convert = path,

@@ -86,6 +86,12 @@ function _M.list(path)
   return names
 end
 
+--- Make a directory for this user alone. Returns true, or nil and a message.
+function _M.make_directory(path)
+  if C.mkdir(path, 448) ~= 0 then return sys.failed(path) end -- 0700
+  return true
+end
+
 --- Make a directory, and those above it that are missing, for this user alone. No result: look whether it is there.
 function _M.make_directories(path)
   for at in path:gmatch("()/") do

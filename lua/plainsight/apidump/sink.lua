@@ -3,18 +3,15 @@
 local ffi = require "ffi"
 local clock = require "plainsight.clock"
 local document = require "plainsight.apidump.document"
-local fields = require "plainsight.output.fields"
 local model = require "plainsight.apidump.model"
 local observation = require "plainsight.telemetry.observation"
 local openapi = require "plainsight.apidump.openapi"
-local recent = require "plainsight.recent"
-local trace = require "plainsight.telemetry.trace"
+local views = require "plainsight.telemetry.views"
 local writer = require "plainsight.output.writer"
 
 local _M = {}
 local C = ffi.C
 
-local VIEWS_MAX = 65536
 local NS_PER_S = 1e9
 
 local Sink = {}
@@ -27,20 +24,10 @@ function _M.open(opts)
   local out, err = writer.open(opts.apidump ~= "-" and opts.apidump or nil)
   if not out then return nil, err end
   return setmetatable({
-    opts = opts, writer = out, observer = observation.shared(opts), model = model.new(opts), tracer = trace.new(),
-    views = recent.new(VIEWS_MAX), merged = 0, sampled = 0, not_sampled = 0, over_rate = 0, tokens = opts.rate or 0,
+    opts = opts, writer = out, observer = observation.shared(opts), model = model.new(opts), views = views.shared(opts),
+    merged = 0, sampled = 0, not_sampled = 0, over_rate = 0, tokens = opts.rate or 0,
     refilled_ns = clock.now_ns(),
   }, Sink)
-end
-
--- Whether the other view of the exchange, that of the peer, has been seen.
-function Sink:is_second_view(ex, seen)
-  local request = fields.request(ex)
-  local identity = self.tracer:identity(ex, request and trace.context(request), seen.side)
-  local side = self.views:get(identity)
-  if side and side ~= seen.side then return true end
-  self.views:set(identity, seen.side)
-  return false
 end
 
 -- A bucket of tokens, as many as come in a second.
@@ -75,7 +62,7 @@ function Sink:item(item)
   if item.kind ~= C.PS_ITEM_EXCHANGE then return end
   local ex = item.exchange
   local seen = self.observer:of(ex)
-  if self:is_second_view(ex, seen) then
+  if self.views:is_second(ex, seen) then
     self.merged = self.merged + 1
     return
   end

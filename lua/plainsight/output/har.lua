@@ -1,91 +1,46 @@
 -- SPDX-License-Identifier: Apache-2.0
---- --har: exchanges as an HTTP Archive, which is a whole document at every moment.
+--- --har: exchanges as an HTTP Archive, or one for each host.
+local archive = require "plainsight.output.har_archive"
 local buffer = require "string.buffer"
-local cli = require "plainsight.cli"
-local clock = require "plainsight.clock"
-local entry = require "plainsight.output.har_entry"
 local ffi = require "ffi"
+local hosts = require "plainsight.output.har_hosts"
 local json = require "plainsight.output.json"
-local series = require "plainsight.output.series"
-local stream = require "plainsight.output.stream"
+local messages = require "plainsight.output.har_messages"
 local summary = require "plainsight.output.summary"
-local whole_file = require "plainsight.output.whole_file"
 
 local _M = {}
 local C = ffi.C
 
-local OPENING = ('{"log":{"version":"1.2","creator":{"name":"Plainsight","version":"%s"},"entries":['):format(
-  cli.version)
-local CLOSING = "\n]}}\n"
-
--- What is gathered before it is written, if no tick() comes first.
-local BATCH_BYTES = 262144
--- How often a file that could not be begun is tried again.
-local RETRY_NS = 1000000000ULL
--- Of messages of WebSockets that are still open, as JSON.
-local MESSAGES_BYTES_MAX = 67108864
 -- TLS sessions of which it is remembered that their handshake has been told.
 local SESSIONS_MAX = 65536
+
+-- One file for all, in the form of plainsight.output.har_hosts.
+local One = {}
+One.__index = One
+function One:archive_of() return self.archives[1] end
+
+local function open_one(opts, say)
+  local one = archive.new(opts.har, opts, say)
+  local ok, err = one:begin()
+  if not ok then return nil, err end
+  return setmetatable({ archives = { one } }, One)
+end
 
 local Har = {}
 Har.__index = Har
 
 --- See plainsight.output.sinks.
 function _M.open(opts, say)
-  local self = setmetatable({
-    opts = opts, say = say, series = series.new(opts.har, opts), batch = buffer.new(), batched = 0, dropped = 0,
-    messages = {}, messages_bytes = 0, sessions = {}, session_count = 0, now_ns = clock.now_ns(), retry_ns = 0ULL,
-  }, Har)
-  local ok, err = self:begin_file()
-  return ok and self, err
+  local directory, err = hosts.directory(opts.har)
+  if directory == nil then return nil, err end
+  local places
+  if directory then places = hosts.new(directory, opts, say) else places, err = open_one(opts, say) end
+  if not places then return nil, err end
+  return setmetatable({ places = places, messages = messages.new(opts), sessions = {}, session_count = 0 }, Har)
 end
 
---- Begin the next file, or try again to. Returns true, or nil and a message.
-function Har:begin_file()
-  local err
-  self.path = self.path or self.series:begin()
-  self.file, err = whole_file.open(self.path, OPENING, CLOSING)
-  if not self.file then return nil, err end
-  self.path, self.entries = nil, 0
-  self.series:prune()
-  return true
-end
-
--- A file could not be begun, or not written to: what is gathered is left out.
-local function drop(self, message)
-  if not self.failure then self.say(message .. ": what comes now is not in the file until that is over") end
-  self.failure, self.dropped = message, self.dropped + self.batched
-end
-
---- Write what is gathered.
-function Har:flush()
-  if self.batched == 0 then return end
-  local text = self.batch:get()
-  local ok, err = self.file ~= nil, self.failure
-  if not ok and self.now_ns >= self.retry_ns then
-    self.retry_ns = self.now_ns + RETRY_NS
-    ok, err = self:begin_file()
-  end
-  if ok then ok, err = self.file:add(self.entries == 0 and text:sub(2) or text) end
-  if ok then self.entries = self.entries + self.batched else drop(self, err) end
-  self.batched = 0
-end
-
---- Before an entry: the next file, when it is due.
-function Har:rotate()
-  if not self.file then return end
-  local bytes = self.file:bytes() + #self.batch
-  if not self.series:is_due(bytes) then return end
-  self:flush()
-  if self.file then self.file:close() end
-  self.file = nil
-  local ok, err = self:begin_file()
-  if not ok then drop(self, err) end
-  self.series:is_due(0) -- what comes is the first of it
-end
-
---- Whether this is the first exchange that is told of a TLS session.
-function Har:is_first_of_session(ex)
+-- Whether this is the first exchange that is told of a TLS session.
+local function is_first_of_session(self, ex)
   if ex.handshake_ns == 0 then return false end
   local id = tonumber(ex.conn_id)
   if self.sessions[id] then return false end
@@ -94,49 +49,22 @@ function Har:is_first_of_session(ex)
   return true
 end
 
---- Keep a message until its exchange is over.
-function Har:keep_message(item)
-  local ex, message = item.exchange, item.message
-  if message.protocol ~= C.PS_STREAM_WEBSOCKET then return end
-  local id = tonumber(ex.id)
-  local kept = self.messages[id] or { buf = buffer.new(), dropped = 0 }
-  self.messages[id] = kept
-  if self.messages_bytes > MESSAGES_BYTES_MAX then
-    kept.dropped = kept.dropped + 1
-    return
-  end
-  local before = #kept.buf
-  kept.buf:put(before > 0 and ",\n" or "\n")
-  entry.put_message(kept.buf, message, stream.is_from_client(ex, message), self.opts)
-  self.messages_bytes = self.messages_bytes + #kept.buf - before
-end
-
---- The messages of an exchange that is over, or nil.
-function Har:take_messages(ex)
-  local id = tonumber(ex.id)
-  local kept = self.messages[id]
-  if not kept then return nil end
-  self.messages[id] = nil
-  self.messages_bytes = self.messages_bytes - #kept.buf
-  return { text = kept.buf, dropped = kept.dropped }
-end
-
+--- See plainsight.output.sinks.
 function Har:item(item)
-  if item.kind == C.PS_ITEM_MESSAGE then self:keep_message(item) end
+  if item.kind == C.PS_ITEM_MESSAGE then self.messages:keep(item) end
   if item.kind ~= C.PS_ITEM_EXCHANGE then return end
-  self:rotate()
   local ex = item.exchange
-  self.batch:put(",\n")
-  entry.put(self.batch, ex, self.opts, self:is_first_of_session(ex), self:take_messages(ex))
-  self.batched = self.batched + 1
-  if #self.batch >= BATCH_BYTES then self:flush() end
+  local is_first, kept = is_first_of_session(self, ex), self.messages:take(ex)
+  local one = self.places:archive_of(ex)
+  if one then one:add(ex, is_first, kept) end
 end
 
+--- See plainsight.output.sinks.
 function Har:tick(now_ns)
-  self.now_ns = now_ns
-  self:flush()
+  for _, one in ipairs(self.places.archives) do one:flush(now_ns) end
 end
 
+--- See plainsight.output.sinks.
 function Har:report(kind, stats, losses, invisible)
   if kind ~= "summary" then return end
   local buf = buffer.new()
@@ -146,14 +74,15 @@ function Har:report(kind, stats, losses, invisible)
   self.summary = buf:get()
 end
 
+--- See plainsight.output.sinks.
 function Har:close()
-  self:flush()
-  if self.file then
-    if self.summary then self.file:finish(self.summary) end
-    self.file:close()
+  local dropped, why = 0, nil
+  for _, one in ipairs(self.places.archives) do
+    local count, failure = one:close(self.summary)
+    dropped, why = dropped + count, why or failure
   end
-  if self.dropped == 0 then return nil end
-  return ("--har: %d exchanges could not be written (%s)"):format(self.dropped, self.failure)
+  if dropped == 0 then return nil end
+  return ("--har: %d exchanges could not be written (%s)"):format(dropped, why)
 end
 
 return _M

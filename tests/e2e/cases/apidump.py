@@ -3,12 +3,15 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 
+from exports import checked_hars, har_entries, need_npm, whole_har
 from harness import PROGRAMS, read_log
 from tap import case, check, equal
 from telemetry import PACKAGES, ApiServer, curls, need_packages
@@ -217,6 +220,78 @@ def apidump_har(t):
     equal(document["paths"]["/users/{id}"]["get"]["x-plainsight"]["exchanges"], 4, "exchanges")
     with open(har, encoding="utf-8") as f:
         equal(len(json.load(f)["log"]["entries"]), 4, "entries")
+
+
+def asked_of(entries):
+    """What entries say was asked for, and with which result."""
+    return [(e["request"]["method"], e["request"]["url"], e["response"]["status"]) for e in entries]
+
+
+@case
+def apidump_har_directory(t):
+    """--har DIR/: a valid archive for each host, with the entries that it was asked for, once each, and no secret"""
+    need_npm()
+    first, second = ApiServer(t), ApiServer(t)
+    named = f"http://localhost:{second.port}"
+    requests = requests_of(first.url) + [[f"{second.url}/users/{i}"] for i in range(3)]
+    requests += [["--ipv4", f"{named}/users/7"], [f"{first.url}/users/8"]]
+    client = t.gated(curls(*requests))
+    directory = t.path("apis") + "/"
+    tool = Apidump(t, "--har", directory, "-p", f"{first.pid},{second.pid},{client.pid}")
+    client.release()
+    client.done()
+    tool.stop()
+    logs = {server: [(r["method"], server.url + r["target"], r["status"]) for r in read_log(server.log)]
+            for server in (first, second)}
+    by_name = logs[second].pop()
+    wanted = {f"127.0.0.1_{first.port}.har": logs[first], f"127.0.0.1_{second.port}.har": logs[second],
+              f"localhost_{second.port}.har": [(by_name[0], f"{named}/users/7", by_name[2])]}
+    equal(set(os.listdir(directory)), set(wanted), "files")
+    paths = {name: directory + name for name in wanted}
+    equal([c["entries"] for c in checked_hars(*paths.values())], [len(list_) for list_ in wanted.values()], "entries")
+    for name, path in paths.items():
+        got = asked_of(har_entries(path))
+        # Values that look like secrets are masked in URLs, too.
+        masked = [one for one in wanted[name] if "api_key" not in one[1]]
+        equal([one for one in got if "api_key" not in one[1]], masked, f"what is in {name}")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        for secret in ("hunter2", "tr0ub4dor", "s3cr3t-k3y", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"):
+            check(secret not in text, f"'{secret}' is in {name}")
+    about = tool.document()["x-plainsight"]
+    equal(about["exchanges"], len(requests), "exchanges in the document")
+    equal(os.stat(directory).st_mode & 0o777, 0o700, "mode of the directory")
+
+
+@case
+def apidump_har_directory_kill(t):
+    """kill -9 at random moments: every archive in the directory loads, and all in it happened, once"""
+    need_npm()
+    for round_ in range(3):
+        servers = [ApiServer(t), ApiServer(t)]
+        urls = [f"{server.url}/users?limit=300" for _ in range(150) for server in servers]
+        client = t.gated(curls(*[[url] for url in urls]))
+        directory = t.path(f"killed-{round_}")
+        os.mkdir(directory)
+        pids = ",".join(str(process.pid) for process in (*servers, client))
+        tool = Apidump(t, "--har", directory, "--max-body", "1M", "-p", pids)
+        client.release()
+        deadline = time.monotonic() + 15
+        while len(os.listdir(directory)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.8))
+        tool.process.send_signal(signal.SIGKILL)
+        tool.process.wait()
+        client.end()
+        for server in servers:
+            server.process.end()
+        paths = [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+        counts = [len(whole_har(path)) for path in paths]
+        served = [len(read_log(server.log)) for server in sorted(servers, key=lambda s: str(s.port))]
+        check(all(count <= most for count, most in zip(counts, served)), f"{counts} entries of {served} exchanges")
+        equal(len(counts), 2, "archives")
+        equal([c["entries"] for c in checked_hars(*paths)], counts, "entries")
+        t.diag(f"entries: {counts} of {served}")
 
 
 @case
