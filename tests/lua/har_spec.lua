@@ -82,7 +82,7 @@ describe("har_entry", function()
       },
       cache = {},
       timings = { blocked = -1, dns = -1, connect = -1, ssl = -1, send = 0, wait = 1, receive = 0.2 },
-      serverIPAddress = "127.0.0.1", connection = "31337",
+      serverIPAddress = "127.0.0.1", connection = "8080", _connectionId = 31337,
       _process = { pid = 999999999, tid = 5, uid = 1000, comm = "curl" }, _side = "client", _exchangeId = 0,
     }, decoded { request = fixture.request { process = process }, response = fixture.response { process = process } })
   end)

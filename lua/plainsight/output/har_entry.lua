@@ -321,7 +321,7 @@ local function put_server_address(buf, ex)
   elseif fields.has_address(ex) then
     buf:put(',"serverIPAddress":"')
     fields.put_address(buf, server)
-    buf:put('"')
+    buf:putf('","connection":"%d"', server.port) -- a port, as browsers write it, and show it when they load a file
   end
 end
 
@@ -411,7 +411,7 @@ end
 local function put_identity(buf, ex, request, response, opts)
   local process = fields.process(ex)
   put_server_address(buf, ex)
-  buf:putf(',"connection":"%u"', ex.conn_id)
+  buf:putf(',"_connectionId":%u', ex.conn_id)
   put_process(buf, "_process", process, fields.first_ts_ns(ex))
   if request and response and response.process.tid ~= request.process.tid then
     put_process(buf, "_responseProcess", response.process, response.first_ts_ns)

@@ -13,7 +13,7 @@ from cases.http2 import MANY, NodeServer2, curl
 from cases.messages import PYTHON, need_module
 from cases.programs import curl_transfers
 from exports import (
-    check_packets, checked_hars, comments, filtered, har_entries, need_npm, tshark, whole_har,
+    check_packets, checked_hars, comments, filtered, har_entries, in_chromium, need_npm, tshark, whole_har,
 )  # fmt: skip
 from harness import need
 from pattern import pattern
@@ -196,6 +196,49 @@ def har_no_response(t):
     checked_hars(path)
     (entry,) = har_entries(path)
     equal((entry["response"]["status"], entry["response"]["_error"]), (0, "aborted"), "response")
+
+
+def check_shown(shown, entry):
+    """What Chromium's panel shows of an entry."""
+    request, response = entry["request"], entry["response"]
+    what = f"{request['method']} {request['url']} in Chromium"
+    equal((shown["method"], shown["url"], shown["status"]), (request["method"], request["url"], response["status"]), what)
+    equal(shown["protocol"], response["httpVersion"].lower(), f"{what}: protocol")
+    equal(shown["request_headers"], [list(pair) for pair in pairs(request["headers"])], f"{what}: request's headers")
+    equal(shown["response_headers"], [list(pair) for pair in pairs(response["headers"])], f"{what}: response's headers")
+    body = shown["text"].encode() if shown["base64"] is None else base64.b64decode(shown["base64"])
+    equal((shown["error"], body), (None, body_of(response["content"], "encoding")), f"{what}: content")
+    equal(shown["size"], response["content"]["size"] or shown["size"], f"{what}: size")
+    equal(shown["address"], f"{entry['serverIPAddress']}:{entry['connection']}", f"{what}: the server's address")
+    timings = entry["timings"]
+    wanted = max(timings["connect"], 0) + timings["send"] + timings["wait"]
+    check(abs(shown["response_ms"] - wanted) < 1e-3, f"{what}: {shown['response_ms']} ms to the response, not {wanted}")
+
+
+@case
+def har_in_browser(t):
+    """Chromium's network panel loads archives of HTTP/1, HTTP/2 with TLS and WebSockets: requests, bodies, messages"""
+    need("chromium")
+    need_module("websockets")
+    server, certificate = PythonServer(t), Certificate(t)
+    argv, _ = curl_transfers(t, server)
+    plain = exported(t, [server], t.gated(argv))[0]
+    os.rename(plain, plain := t.path("plain.har"))
+    server = NodeServer2(t, certificate=certificate)
+    client = t.gated(curl(server, ["/1", "/2"], "--http2", "--cacert", certificate.path))
+    tls = exported(t, [server], client, attach=t.sslsniff)[0]
+    os.rename(tls, tls := t.path("tls.har"))
+    messages = exported(t, [], t.gated([PYTHON, t.source("messages_ws.py"), "deflate"]), "--max-body", "1M")[0]
+    paths = (plain, tls, messages)
+    for path, shown in zip(paths, in_chromium(t, *paths), strict=True):
+        # It sorts them by their beginning, of which it knows milliseconds.
+        entries = sorted(har_entries(path), key=lambda e: e["startedDateTime"][:len("2000-01-01T00:00:00.000")])
+        equal(len(shown), len(entries), f"requests in Chromium of {path}")
+        for one, entry in zip(shown, entries):
+            check_shown(one, entry)
+            told = [(m["type"], m["opcode"], m["data"]) for m in entry.get("_webSocketMessages", [])]
+            equal([(f["type"], f["opcode"], f["text"]) for f in one["frames"]], told, "messages in Chromium")
+    equal({one["type"] for one in shown}, {"websocket"}, "type of a WebSocket")
 
 
 def killed_at_random(t, option, path):

@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 
 from harness import PROGRAMS, need
@@ -46,6 +47,17 @@ def whole_har(path, seconds=5):
             if time.monotonic() > deadline:
                 raise Failure(f"{path} does not load {seconds} s after its writer's end: {error}") from None
         time.sleep(0.005)
+
+
+def in_chromium(t, *paths):
+    """What the network panel of Chromium shows of each archive: lists of what har_in_chromium.py tells."""
+    need("chromium")
+    argv = [sys.executable, os.path.join(PROGRAMS, "har_in_chromium.py"), t.dir, *paths]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=90)
+    if done.returncode == 77:
+        raise Skip(f"this Chromium has its network panel elsewhere: {done.stderr.splitlines()[:1]}")
+    check(done.returncode == 0, f"Chromium does not load it: {done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def tshark(path, *options, fields=(), cut_ok=False):
