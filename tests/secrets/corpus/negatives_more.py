@@ -369,6 +369,26 @@ def codes_and_states(rng):
     )
 
 
+def paths_of_links(rng):
+    """What else is behind such words in a path: ids, names of files, of steps and of articles."""
+    words = ["reset", "invite", "verify", "confirm", "activate", "unsubscribe", "recovery"]
+    return lines_of(
+        rng,
+        lambda r: r.choice(
+            [
+                f"GET /v1/{r.choice(words)}/{uuid(r)}",
+                f"GET /api/invitations/{chars(r, ALNUM, 24)}/members",
+                f"GET /{r.choice(words)}/step-{r.randrange(9)}-of-the-new-account-form",
+                f"GET /{r.choice(words)}/{r.randrange(10**20):020d}",
+                f"GET /static/{r.choice(words)}/main-{chars(r, HEX, 20)}.js",
+                f"GET /{r.choice(words)}/{chars(r, HEX, 24)}",
+                f"GET /help/{r.choice(words)}/{r.choice(['how-to-reset-the-password-of-another', 'WhyDoINeedToConfirmThis'])}",
+                f"GET /{r.choice(words)}ed/{chars(r, ALNUM, 32)}",
+            ]
+        ),
+    )
+
+
 def not_phones(rng):
     """Numbers of phones' length in fields whose names end like those for phones."""
     names = ["hotel", "motel", "intel", "excel", "microphone", "headphones", "automobile", "supercell", "telex"]
@@ -399,4 +419,5 @@ MORE = (
     remotes,
     not_phones,
     codes_and_states,
+    paths_of_links,
 )

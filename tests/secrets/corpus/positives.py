@@ -279,6 +279,21 @@ def oauth_code(rng):
     return {"request": c.request(rng), "response": c.response(rng, headers=headers, body=b"", status=302)}, code
 
 
+def link_token(rng):
+    """A link as it is mailed, answered or followed."""
+    token = rng.choice([chars(rng, HEX, 40), chars(rng, HEX, 64), b64url(rng.randbytes(32)), chars(rng, ALNUM, 24)])
+    place = rng.choice(
+        ["reset-password", "password/reset", "password_reset", "invite", "accept-invite", "verify-email", "verify/email"]
+        + ["confirm", "confirmation/account", "activate", "magic-link", "login-link", "unsubscribe", "account/recovery"]
+    )
+    target = f"{rng.choice(['', '/v1', '/en/users', '/auth'])}/{place}/{token}"
+    if rng.random() < 0.5:
+        query = rng.choice(["", "?email=bob", "?from=mail&lang=de"])
+        return {"request": c.request(rng, target=target + query), "response": c.response(rng)}, token
+    url = f"https://app.corp.test{target}"
+    return rng.choice([lambda: raw(rng, None, f"Follow {url} within an hour."), lambda: c.in_json(rng, "url", url)])(), token
+
+
 def url_password(rng):
     value = one_line(password, " &<>#\"'\\,;{}[]()/@:?%")(rng)
     scheme, port = rng.choice(
@@ -417,6 +432,7 @@ SPECIAL = {
     "authorization-header": in_headers(other_scheme),
     "session-cookie": in_headers(session),
     "oauth-code": oauth_code,
+    "link-token": link_token,
     "url-password": url_password,
     "password-field": named(PASSWORD_NAMES, password),
     "client-secret-field": named(CLIENT_SECRETS, random_value),

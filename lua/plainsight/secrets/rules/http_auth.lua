@@ -15,6 +15,12 @@ local SESSION_COOKIES = "(?:__(?:Host|Secure)-)?(?:[A-Za-z0-9_.-]{0,40}?(?:"
 -- Shorter ones are of vouchers and countries.
 local CODE = "[A-Za-z0-9._~%/+-]{16,512}"
 
+-- The segment of a path before a token that lets in whoever has it: what such links are for.
+local LINK = "(?:(?:pass(?:word|wd)?[_-]?)?(?:reset|recover(?:y)?)(?:[_-]?pass(?:word|wd)?)?"
+  .. "|(?:accept[_-]?)?invit(?:e|ation)|(?:magic|login|sign-?in)[_-]?link"
+  .. "|(?:verif(?:y|ication)|confirm(?:ation)?)(?:[_-]?(?:e-?mail|account))?"
+  .. "|(?:account[_-]?)?activat(?:e|ion)|unsubscribe)(?:/(?:e-?mail|password|account|token|confirm|accept))?"
+
 return {
   {
     id = "basic-auth", description = "Basic credentials (RFC 7617)", severity = "high", kind = "credential",
@@ -73,6 +79,19 @@ return {
       "/cb?state=<base64url:22>&scope=a&code=4%2F0A<alnum:40>" },
     lookalikes = { "/callback?code=<alnum:20>", "/shop?code=SUMMER&state=<alnum:12>", "/a?code=<alnum:20>&state=CA",
       "/cb?error_code=<alnum:20>&state=<alnum:12>" },
+  },
+  {
+    id = "link-token", description = "Token of a link: reset of a password, invitation, login, confirmation",
+    severity = "medium", kind = "credential", entropy = 3.0, priority = -1,
+    keywords = { "reset", "recover", "invit", "link", "verif", "confirm", "activat", "unsubscribe" },
+    pattern = "/(?i:" .. LINK .. ")/([A-Za-z0-9_~-]{20,256})(?:[/?#&\\s\"'<>)]|$)",
+    -- Ids of what is invited or confirmed, and words.
+    allow = { p.no_placeholders, { patterns = { "(?i)^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", "^[0-9-]+$",
+      "^[a-z]+(?:[_~-][a-z0-9]+)*$", "^[A-Za-z]+$", "(?i)^[0-9a-f]{24}$" } } },
+    examples = { "GET /reset-password/<alnum:32> HTTP/1.1", "https://a.corp.test/invite/<base64url:43>?from=mail",
+      '<a href="/verify/email/<hex:64>">', "/password/reset/<base64url:27>9" },
+    lookalikes = { "/reset/<alnum:8>", "/invite/<uuid>", "/invitations/<alnum:24>", "/verify/the-colour-of-your-cat",
+      "/confirm/<digit:24>", "/reset/normalize-<hex:20>.css" },
   },
   {
     id = "url-password", description = "Password in a URL (RFC 3986 3.2.1)", severity = "high", kind = "credential",
