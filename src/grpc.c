@@ -31,18 +31,18 @@ struct direction {
 struct grpc {
 	struct direction dir[2]; /* by enum stream_part */
 	enum ps_stream_protocol protocol;
-	size_t body_bytes_max;
+	struct http_limits limits;
 	char *trailers; /* gRPC-Web: a copy for the exchange */
 };
 
-struct grpc *grpc_new(enum ps_stream_protocol protocol, size_t body_bytes_max)
+struct grpc *grpc_new(enum ps_stream_protocol protocol, const struct http_limits *limits)
 {
 	struct grpc *grpc = calloc(1, sizeof(*grpc));
 
 	if (grpc == NULL)
 		return NULL;
 	grpc->protocol = protocol;
-	grpc->body_bytes_max = body_bytes_max;
+	grpc->limits = *limits;
 	return grpc;
 }
 
@@ -96,8 +96,8 @@ static void add_payload(const struct grpc *grpc, struct direction *dir, const ui
 	if (dir->is_cut)
 		return;
 	if (dir->inflate == NULL)
-		stream_message_add(message, grpc->body_bytes_max, data, len);
-	else if (!stream_inflate_add(dir->inflate, message, grpc->body_bytes_max, data, len))
+		stream_message_add(message, &grpc->limits, data, len);
+	else if (!stream_inflate_add(dir->inflate, message, &grpc->limits, data, len))
 		give_up_inflating(dir);
 }
 

@@ -16,8 +16,8 @@ struct grpc_coding {
 	bool is_deflated; /* grpc-encoding: gzip or deflate; compressed messages of others are handed out as sent */
 };
 
-/* NULL when memory is short. */
-struct grpc *grpc_new(enum ps_stream_protocol protocol, size_t body_bytes_max);
+/* limits: how much of a message is kept, and who reads the rest; copied. NULL when memory is short. */
+struct grpc *grpc_new(enum ps_stream_protocol protocol, const struct http_limits *limits);
 void grpc_free(struct grpc *grpc);
 size_t grpc_memory(const struct grpc *grpc);
 

@@ -738,8 +738,7 @@ static void response_head(struct http1_conn *conn, int d)
 	if (conn->hold == ex)
 		conn->hold = NULL;
 	ex->head_ts_ns = ex->response->pub.last_ts_ns;
-	stream_reader_begin(&ex->reader, ex->request, ex->response, conn->limits.body_bytes_max, &ex->pub,
-			    &conn->messages);
+	stream_reader_begin(&ex->reader, ex->request, ex->response, &conn->limits, &ex->pub, &conn->messages);
 	if (tunnel)
 		ex->pub.flags |= PS_EXCHANGE_TUNNEL;
 	dir->body_at_call = !asked;
@@ -795,7 +794,7 @@ static void head_read(struct http1_conn *conn, int d)
 		response_head(conn, d);
 		return;
 	}
-	stream_reader_begin(&ex->reader, ex->request, NULL, conn->limits.body_bytes_max, &ex->pub, &conn->messages);
+	stream_reader_begin(&ex->reader, ex->request, NULL, &conn->limits, &ex->pub, &conn->messages);
 	switch (http1_frame_request(&conn->dir[d].parser)) {
 	case HTTP1_DONE:
 		message_over(conn, d);

@@ -189,7 +189,7 @@ static void drop_handed_out(struct http2_conn *conn)
 static void messages_begin(struct http2_conn *conn, struct http2_stream *stream)
 {
 	stream_reader_begin(&stream->reader, stream->messages[HTTP2_REQUEST], stream->messages[HTTP2_RESPONSE],
-			    conn->limits.body_bytes_max, &stream->pub, &conn->messages);
+			    &conn->limits, &stream->pub, &conn->messages);
 }
 
 /* The frames that come next in this direction are not those that follow the last one. */

@@ -254,7 +254,7 @@ struct ps_secret_findings {
 	const struct ps_secret_finding *list;
 	uint32_t count;
 	uint32_t dropped;         /* 1: there were more, or memory was short */
-	uint64_t unscanned_bytes; /* of bodies and payloads: not kept, missing, or in a coding that cannot be undone */
+	uint64_t unscanned_bytes; /* of bodies and payloads: not read, missing, or in a coding that cannot be undone */
 };
 
 /* Looks through items, in memory that it uses again. */

@@ -11,7 +11,7 @@
 #include "coding.h"
 
 enum {
-	OPEN_MAX = 256, /* bodies that are read at once: some 60 KiB each */
+	OPEN_MAX = 256, /* bodies and messages that are read at once: some 60 KiB each */
 	STEP_BYTES = 16384,
 	DECODED_ALWAYS = 1024 * 1024, /* decoded in any case, and so many times the coded bytes */
 	DECODED_RATIO_MAX = 1000,
@@ -81,10 +81,9 @@ static bool prepare(struct ps_body_scan *scan)
 
 static void scan_data(struct ps_body_scan *scan, const uint8_t *data, size_t len);
 
-static struct ps_body_scan *begin(void *context, const struct ps_message *message)
+static struct ps_body_scan *begin(struct secret_body_watch *owner, enum ps_secret_scope scope, enum coding coding,
+				  const struct ps_body *body)
 {
-	struct secret_body_watch *owner = context;
-	enum coding coding = coding_of(message);
 	struct ps_body_scan *scan;
 
 	if (owner->open == OPEN_MAX || coding == CODING_UNKNOWN)
@@ -102,9 +101,19 @@ static struct ps_body_scan *begin(void *context, const struct ps_message *messag
 		free_scan(scan);
 		return NULL;
 	}
-	ps_secret_stream_begin(scan->stream, PS_SCOPE_BODY);
-	scan_data(scan, (const uint8_t *)message->body.kept.data, message->body.kept.len);
+	ps_secret_stream_begin(scan->stream, scope);
+	scan_data(scan, (const uint8_t *)body->kept.data, body->kept.len);
 	return scan;
+}
+
+static struct ps_body_scan *begin_body(void *context, const struct ps_message *message)
+{
+	return begin(context, PS_SCOPE_BODY, coding_of(message), &message->body);
+}
+
+static struct ps_body_scan *begin_message(void *context, const struct ps_stream_message *message)
+{
+	return begin(context, PS_SCOPE_MESSAGE, CODING_IDENTITY, &message->body);
 }
 
 static void feed(struct ps_body_scan *scan, const uint8_t *data, size_t len)
@@ -213,8 +222,14 @@ struct secret_body_watch *secret_body_watch_new(const struct ps_secrets *secrets
 	if (!watch)
 		return NULL;
 	watch->secrets = secrets;
-	watch->pub =
-	    (struct body_watch){.begin = begin, .data = scan_data, .gap = on_gap, .free = free_scan, .context = watch};
+	watch->pub = (struct body_watch){
+	    .begin = begin_body,
+	    .begin_message = begin_message,
+	    .data = scan_data,
+	    .gap = on_gap,
+	    .free = free_scan,
+	    .context = watch,
+	};
 	return watch;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Secrets in bodies of which only the beginning is kept: read, and decoded, as they arrive. */
+/* Secrets in bodies and messages of which only the beginning is kept: read, and decoded, as they arrive. */
 #ifndef PLAINSIGHT_SECRET_BODY_H
 #define PLAINSIGHT_SECRET_BODY_H
 
@@ -13,7 +13,7 @@ struct secret_body_watch *secret_body_watch_new(const struct ps_secrets *secrets
 void secret_body_watch_free(struct secret_body_watch *watch);
 const struct body_watch *secret_body_watch(const struct secret_body_watch *watch);
 
-/* The body is over. What was found, valid as long as the message is. */
+/* The body, or message, is over. What was found, valid as long as the message is. */
 struct ps_secret_matches secret_body_end(struct ps_body_scan *scan);
 
 /* How many bytes of the body, as it was on the wire, were read. */

@@ -281,11 +281,10 @@ static void scan_body(struct ps_secret_scanner *scanner, enum ps_secret_part par
 	}
 }
 
-/* A body that was read as it arrived; places are known of what is kept. */
-static void scan_arrived_body(struct ps_secret_scanner *scanner, enum ps_secret_part part,
-			      const struct ps_message *message)
+/* A body, or message, that was read as it arrived; places are known of what is kept. */
+static void scan_arrived_body(struct ps_secret_scanner *scanner, enum ps_secret_part part, const struct ps_slice *type,
+			      const struct ps_body *body)
 {
-	const struct ps_body *body = &message->body;
 	struct ps_secret_matches matches = secret_body_end(body->scan);
 
 	scanner->unscanned_bytes += body->size_bytes - secret_body_read(body->scan);
@@ -294,8 +293,7 @@ static void scan_arrived_body(struct ps_secret_scanner *scanner, enum ps_secret_
 		struct secret_place place = {.where = PS_WHERE_BODY};
 
 		if (secret_body_is_plain(body->scan) && matches.list[i].begin < body->kept.len)
-			place = secret_place_body(ps_header_value(message, "content-type"), body->kept.data,
-						  body->kept.len, matches.list[i].begin);
+			place = secret_place_body(type, body->kept.data, body->kept.len, matches.list[i].begin);
 		add_finding(scanner, &matches.list[i], part, &place);
 	}
 }
@@ -309,7 +307,7 @@ static void scan_message_body(struct ps_secret_scanner *scanner, enum ps_secret_
 	struct ps_slice bytes = message->body.kept;
 
 	if (message->body.scan) {
-		scan_arrived_body(scanner, part, message);
+		scan_arrived_body(scanner, part, type, &message->body);
 		return;
 	}
 	scanner->unscanned_bytes += message->body.size_bytes - bytes.len;
@@ -358,6 +356,10 @@ static void scan_part(struct ps_secret_scanner *scanner, const struct ps_item *i
 
 static void scan_message(struct ps_secret_scanner *scanner, const struct ps_stream_message *message)
 {
+	if (message->body.scan) {
+		scan_arrived_body(scanner, PS_PART_MESSAGE, NULL, &message->body);
+		return;
+	}
 	if (message->flags & PS_STREAM_UNDECODED)
 		scanner->unscanned_bytes += message->body.size_bytes;
 	else

@@ -28,7 +28,7 @@ struct value {
 };
 
 struct sse {
-	size_t body_bytes_max;
+	struct http_limits limits;
 	struct stream_message *event; /* being read; NULL: no line of it was read */
 	struct value name;            /* the event's */
 	struct value id;              /* being read */
@@ -46,12 +46,12 @@ struct sse {
 	bool is_compressed;
 };
 
-struct sse *sse_new(size_t body_bytes_max)
+struct sse *sse_new(const struct http_limits *limits)
 {
 	struct sse *sse = calloc(1, sizeof(*sse));
 
 	if (sse != NULL)
-		sse->body_bytes_max = body_bytes_max;
+		sse->limits = *limits;
 	return sse;
 }
 
@@ -147,7 +147,7 @@ static void begin_value(struct sse *sse)
 	if (sse->field != FIELD_DATA)
 		return;
 	if (sse->has_data && sse->event != NULL)
-		stream_message_add(sse->event, sse->body_bytes_max, (const uint8_t *)"\n", 1);
+		stream_message_add(sse->event, &sse->limits, (const uint8_t *)"\n", 1);
 	sse->has_data = true;
 }
 
@@ -197,7 +197,7 @@ static void feed_value(struct sse *sse, const uint8_t *data, size_t len)
 	if (len == 0)
 		return;
 	if (sse->field == FIELD_DATA && sse->event != NULL)
-		stream_message_add(sse->event, sse->body_bytes_max, data, len);
+		stream_message_add(sse->event, &sse->limits, data, len);
 	else if (sse->field == FIELD_EVENT)
 		value_add(&sse->name, data, len);
 	else if (sse->field == FIELD_ID)

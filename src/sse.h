@@ -7,8 +7,8 @@
 
 struct sse;
 
-/* NULL when memory is short. */
-struct sse *sse_new(size_t body_bytes_max);
+/* limits: how much of an event's data is kept, and who reads the rest; copied. NULL when memory is short. */
+struct sse *sse_new(const struct http_limits *limits);
 void sse_free(struct sse *sse);
 size_t sse_memory(const struct sse *sse);
 

@@ -24,7 +24,7 @@ void stream_inflate_free(struct z_stream_s *z)
 	free(z);
 }
 
-bool stream_inflate_add(struct z_stream_s *z, struct stream_message *message, size_t body_bytes_max,
+bool stream_inflate_add(struct z_stream_s *z, struct stream_message *message, const struct http_limits *limits,
 			const uint8_t *data, size_t len)
 {
 	uint8_t out[AT_ONCE];
@@ -36,7 +36,7 @@ bool stream_inflate_add(struct z_stream_s *z, struct stream_message *message, si
 		z->next_out = out;
 		z->avail_out = sizeof(out);
 		result = inflate(z, Z_SYNC_FLUSH);
-		stream_message_add(message, body_bytes_max, out, sizeof(out) - z->avail_out);
+		stream_message_add(message, limits, out, sizeof(out) - z->avail_out);
 		/* RFC 7692 7.2.3.4: a block may be the last one; RFC 1952 2.2: members may follow each other */
 		if (result == Z_STREAM_END)
 			result = inflateReset(z);

@@ -17,7 +17,7 @@ struct z_stream_s *stream_inflate_new(int window_bits);
 void stream_inflate_free(struct z_stream_s *z);
 
 /* Append what the bytes decompress to; false when they are malformed, or memory is short. */
-bool stream_inflate_add(struct z_stream_s *z, struct stream_message *message, size_t body_bytes_max,
+bool stream_inflate_add(struct z_stream_s *z, struct stream_message *message, const struct http_limits *limits,
 			const uint8_t *data, size_t len);
 
 /* What follows does not refer to what was decompressed so far. */

@@ -27,6 +27,8 @@ void stream_message_free(struct stream_message *message)
 {
 	if (message == NULL)
 		return;
+	if (message->pub.body.scan != NULL)
+		message->watch->free(message->pub.body.scan);
 	free(message->kept);
 	free(message->text);
 	free(message);
@@ -52,26 +54,45 @@ static bool reserve(struct stream_message *message, size_t need, size_t max)
 	return true;
 }
 
-void stream_message_add(struct stream_message *message, size_t body_bytes_max, const uint8_t *data, size_t n)
+/* Bytes that are not kept, for who reads them. */
+static void watch_body(struct stream_message *message, const struct body_watch *watch, const uint8_t *data, size_t n)
+{
+	struct ps_body *body = &message->pub.body;
+
+	if (body->scan == NULL && !message->is_unwatched && !(message->pub.flags & PS_STREAM_UNDECODED)) {
+		body->scan = watch->begin_message(watch->context, &message->pub);
+		message->watch = watch;
+		message->is_unwatched = body->scan == NULL;
+	}
+	if (body->scan != NULL)
+		watch->data(body->scan, data, n);
+}
+
+void stream_message_add(struct stream_message *message, const struct http_limits *limits, const uint8_t *data, size_t n)
 {
 	struct ps_body *body = &message->pub.body;
 	bool whole = body->state == PS_BODY_COMPLETE;
-	size_t room = body_bytes_max > body->kept.len ? body_bytes_max - body->kept.len : 0;
-	size_t fit = n < room ? n : room;
+	size_t room = limits->body_bytes_max > body->kept.len ? limits->body_bytes_max - body->kept.len : 0;
+	size_t fit = n < room ? n : room, kept_before = body->kept.len, kept;
 
 	body->size_bytes += n;
-	if (whole && fit > 0 && reserve(message, body->kept.len + fit, body_bytes_max)) {
+	if (whole && fit > 0 && reserve(message, body->kept.len + fit, limits->body_bytes_max)) {
 		memcpy(message->kept + body->kept.len, data, fit);
 		body->kept = (struct ps_slice){.data = message->kept, .len = body->kept.len + fit};
 	}
 	if (whole && body->kept.len < body->size_bytes)
 		body->state = PS_BODY_TRUNCATED;
+	kept = body->kept.len - kept_before;
+	if (limits->watch != NULL && body->state == PS_BODY_TRUNCATED && kept < n)
+		watch_body(message, limits->watch, data + kept, n - kept);
 }
 
 void stream_message_gap(struct stream_message *message, uint64_t len)
 {
 	struct ps_body *body = &message->pub.body;
 
+	if (body->scan != NULL)
+		message->watch->gap(body->scan);
 	if (body->state != PS_BODY_GAP)
 		body->gap_offset = body->size_bytes;
 	body->state = PS_BODY_GAP;

@@ -18,7 +18,9 @@ struct stream_message {
 	struct ps_stream_message pub; /* direction: enum stream_part; the owner of the queue makes it the direction */
 	char *kept;                   /* of the body */
 	size_t cap;
-	char *text; /* that name and event_id point into; or NULL */
+	char *text;                     /* that name and event_id point into; or NULL */
+	const struct body_watch *watch; /* whose pub.body.scan is; NULL: it is nobody's, or was not asked */
+	bool is_unwatched;              /* it was asked, and does not read the message */
 };
 
 /* In order. Zeroed, it is empty. */
@@ -36,8 +38,12 @@ struct stream_message *stream_message_new(enum ps_stream_protocol protocol, enum
 					  const struct http_context *ctx);
 void stream_message_free(struct stream_message *message);
 
-/* Count n bytes of the body and keep those within the limit, as long as none before them is missing. */
-void stream_message_add(struct stream_message *message, size_t body_bytes_max, const uint8_t *data, size_t n);
+/*
+ * Count n bytes of the body and keep those within the limit, as long as none before them is missing. Who watches gets
+ * the others, unless they could not be decompressed.
+ */
+void stream_message_add(struct stream_message *message, const struct http_limits *limits, const uint8_t *data,
+			size_t n);
 
 /* len bytes of the body are missing here; 0: nobody knows how many. */
 void stream_message_gap(struct stream_message *message, uint64_t len);

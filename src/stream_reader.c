@@ -95,7 +95,8 @@ static struct grpc_coding grpc_coding(const struct ps_message *message)
 }
 
 static struct stream_reader *reader_new(enum ps_stream_protocol protocol, const struct ps_message *response,
-					size_t body_bytes_max, struct ps_exchange *exchange, struct stream_queue *queue)
+					const struct http_limits *limits, struct ps_exchange *exchange,
+					struct stream_queue *queue)
 {
 	struct stream_reader *reader = calloc(1, sizeof(*reader));
 
@@ -104,11 +105,11 @@ static struct stream_reader *reader_new(enum ps_stream_protocol protocol, const 
 	reader->queue = queue;
 	reader->exchange = exchange;
 	if (protocol == PS_STREAM_WEBSOCKET)
-		reader->websocket = websocket_new(header(response, "sec-websocket-extensions"), body_bytes_max);
+		reader->websocket = websocket_new(header(response, "sec-websocket-extensions"), limits);
 	if (protocol == PS_STREAM_SSE)
-		reader->sse = sse_new(body_bytes_max);
+		reader->sse = sse_new(limits);
 	if (protocol == PS_STREAM_GRPC || protocol == PS_STREAM_GRPC_WEB)
-		reader->grpc = grpc_new(protocol, body_bytes_max);
+		reader->grpc = grpc_new(protocol, limits);
 	if (reader->websocket == NULL && reader->sse == NULL && reader->grpc == NULL) {
 		free(reader);
 		return NULL;
@@ -143,7 +144,7 @@ static void begin_part(struct stream_reader *reader, enum stream_part part, stru
 }
 
 void stream_reader_begin(struct stream_reader **reader, struct http_message *request, struct http_message *response,
-			 size_t body_bytes_max, struct ps_exchange *exchange, struct stream_queue *queue)
+			 const struct http_limits *limits, struct ps_exchange *exchange, struct stream_queue *queue)
 {
 	const struct ps_message *asked = request != NULL ? &request->pub : NULL;
 	const struct ps_message *answer = response != NULL ? &response->pub : NULL;
@@ -153,7 +154,7 @@ void stream_reader_begin(struct stream_reader **reader, struct http_message *req
 		return;
 	exchange->protocol = protocol;
 	if (*reader == NULL && !(exchange->flags & PS_EXCHANGE_UNDECODED)) {
-		*reader = reader_new(protocol, answer, body_bytes_max, exchange, queue);
+		*reader = reader_new(protocol, answer, limits, exchange, queue);
 		if (*reader == NULL)
 			exchange->flags |= PS_EXCHANGE_UNDECODED;
 	}

@@ -29,7 +29,7 @@ size_t stream_reader_memory(const struct stream_reader *reader);
  */
 struct http_message;
 void stream_reader_begin(struct stream_reader **reader, struct http_message *request, struct http_message *response,
-			 size_t body_bytes_max, struct ps_exchange *exchange, struct stream_queue *queue);
+			 const struct http_limits *limits, struct ps_exchange *exchange, struct stream_queue *queue);
 
 /* What is fed until the next call of this function was moved so. begins_call: a call of the application begins. */
 void stream_reader_set_context(struct stream_reader *reader, const struct http_context *ctx, bool begins_call);

@@ -57,9 +57,12 @@ struct direction {
 	bool is_over;   /* 5.5.1: nothing follows a close frame */
 };
 
+/* Of a control frame all is kept. */
+static const struct http_limits control_limits = {.body_bytes_max = CONTROL_MAX};
+
 struct websocket {
 	struct direction dir[2]; /* by enum stream_part */
-	size_t body_bytes_max;
+	struct http_limits limits;
 	bool is_compressed; /* permessage-deflate was agreed upon */
 };
 
@@ -125,14 +128,14 @@ static void read_parameters(struct websocket *ws, struct ps_slice parameters)
 	}
 }
 
-struct websocket *websocket_new(struct ps_slice extensions, size_t body_bytes_max)
+struct websocket *websocket_new(struct ps_slice extensions, const struct http_limits *limits)
 {
 	struct websocket *ws = calloc(1, sizeof(*ws));
 	struct ps_slice extension, name;
 
 	if (ws == NULL)
 		return NULL;
-	ws->body_bytes_max = body_bytes_max;
+	ws->limits = *limits;
 	ws->dir[0].window_bits = ws->dir[1].window_bits = WINDOW_BITS_MAX;
 	while (next_word(&extensions, ',', &extension)) {
 		if (!next_word(&extension, ';', &name) || !is_word(name, "permessage-deflate"))
@@ -203,8 +206,8 @@ static void add_data(const struct websocket *ws, struct direction *dir, const ui
 	if (dir->is_cut)
 		return;
 	if (!(message->pub.flags & PS_STREAM_COMPRESSED) || (message->pub.flags & PS_STREAM_UNDECODED))
-		stream_message_add(message, ws->body_bytes_max, data, len);
-	else if (!make_inflate(dir) || !stream_inflate_add(dir->inflate, message, ws->body_bytes_max, data, len))
+		stream_message_add(message, &ws->limits, data, len);
+	else if (!make_inflate(dir) || !stream_inflate_add(dir->inflate, message, &ws->limits, data, len))
 		give_up_inflating(dir);
 }
 
@@ -215,8 +218,7 @@ static void end_inflating(const struct websocket *ws, struct direction *dir)
 
 	if (!(dir->data->pub.flags & PS_STREAM_COMPRESSED) || (dir->data->pub.flags & PS_STREAM_UNDECODED))
 		return;
-	if (dir->inflate != NULL &&
-	    !stream_inflate_add(dir->inflate, dir->data, ws->body_bytes_max, tail, sizeof(tail)))
+	if (dir->inflate != NULL && !stream_inflate_add(dir->inflate, dir->data, &ws->limits, tail, sizeof(tail)))
 		give_up_inflating(dir);
 	if (dir->is_reset && dir->inflate != NULL)
 		stream_inflate_reset(dir->inflate);
@@ -386,9 +388,9 @@ bool websocket_search_call(struct websocket_search *search, int direction, const
 	       search->is_masked[PS_IN] != search->is_masked[PS_OUT];
 }
 
-struct websocket *websocket_new_midstream(size_t body_bytes_max)
+struct websocket *websocket_new_midstream(const struct http_limits *limits)
 {
-	struct websocket *ws = websocket_new((struct ps_slice){.data = NULL}, body_bytes_max);
+	struct websocket *ws = websocket_new((struct ps_slice){.data = NULL}, limits);
 
 	if (ws == NULL)
 		return NULL;
@@ -487,7 +489,7 @@ static void end_frame(struct websocket *ws, enum stream_part part, struct stream
 		return;
 	if (dir->frame.opcode == PS_STREAM_CLOSE)
 		read_close(*message);
-	if (message == &dir->control && ws->body_bytes_max == 0)
+	if (message == &dir->control && ws->limits.body_bytes_max == 0)
 		(*message)->pub.body.kept = (struct ps_slice){.data = NULL};
 	if (message == &dir->data)
 		end_inflating(ws, dir);
@@ -523,7 +525,7 @@ static size_t feed_payload(struct websocket *ws, enum stream_part part, const st
 		if (message == &dir->data)
 			add_data(ws, dir, data, len);
 		else
-			stream_message_add(*message, CONTROL_MAX, data, len);
+			stream_message_add(*message, &control_limits, data, len);
 	}
 	dir->frame.left -= len;
 	if (dir->frame.left == 0)

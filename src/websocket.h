@@ -12,8 +12,11 @@
 
 struct websocket;
 
-/* extensions: value of the response's Sec-WebSocket-Extensions, may be empty. NULL when memory is short. */
-struct websocket *websocket_new(struct ps_slice extensions, size_t body_bytes_max);
+/*
+ * extensions: value of the response's Sec-WebSocket-Extensions, may be empty. limits: how much of a message is kept,
+ * and who reads the rest; copied. NULL when memory is short.
+ */
+struct websocket *websocket_new(struct ps_slice extensions, const struct http_limits *limits);
 void websocket_free(struct websocket *ws);
 size_t websocket_memory(const struct websocket *ws);
 
@@ -46,7 +49,7 @@ bool websocket_search_call(struct websocket_search *search, int direction, const
 			   int *client);
 
 /* Messages of it from here on; what was agreed upon on compression is not known. NULL when memory is short. */
-struct websocket *websocket_new_midstream(size_t body_bytes_max);
+struct websocket *websocket_new_midstream(const struct http_limits *limits);
 
 /* Nothing more comes in that direction: what is open comes out as PS_STREAM_UNFINISHED. */
 void websocket_end(struct websocket *ws, enum stream_part part, struct stream_queue *queue);

@@ -21,7 +21,7 @@ struct websocket_conn *websocket_conn_new(const struct http_limits *limits, int 
 
 	if (conn == NULL)
 		return NULL;
-	conn->websocket = websocket_new_midstream(limits->body_bytes_max);
+	conn->websocket = websocket_new_midstream(limits);
 	if (conn->websocket == NULL) {
 		free(conn);
 		return NULL;

@@ -10,9 +10,10 @@
  * part, bit 6: so many bytes are missing, bits 0 to 5 how many; of 63 the number
  * is in the two bytes after it (big endian).
  *
- * Besides what the sanitizers see it checks sizes, bounds, and that what comes
- * out does not depend on how the bytes are cut into calls, as long as none are
- * missing and all can be read: else it matters where calls begin.
+ * Besides what the sanitizers see it checks sizes, bounds, that who watches gets
+ * all of a message that is not kept whole, and that what comes out does not
+ * depend on how the bytes are cut into calls, as long as none are missing and all
+ * can be read: else it matters where calls begin.
  */
 /* The Makefile builds it once for each protocol. */
 #ifndef FUZZ_PROTOCOL
@@ -58,6 +59,52 @@ struct run {
 
 static const struct http_context context = {.ts_ns = 1};
 
+/* A message that is read as it arrives. */
+struct ps_body_scan {
+	uint64_t len;
+	uint64_t digest;
+	bool has_gap;
+};
+
+static uint32_t scans_open;
+
+static void scan_data(struct ps_body_scan *scan, const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len && !scan->has_gap; i++)
+		scan->digest = (scan->digest ^ data[i]) * 0x100000001b3ULL;
+	scan->len += scan->has_gap ? 0 : len;
+}
+
+/* One that begins with 'n' is not read. */
+static struct ps_body_scan *scan_begin(void *to, const struct ps_stream_message *message)
+{
+	const struct ps_slice kept = message->body.kept;
+	struct ps_body_scan *scan;
+
+	CHECK(to == &scans_open && message->body.size_bytes > kept.len);
+	if (kept.len > 0 && kept.data[0] == 'n')
+		return NULL;
+	scan = calloc(1, sizeof(*scan));
+	CHECK(scan != NULL);
+	scans_open++;
+	scan_data(scan, (const uint8_t *)kept.data, kept.len);
+	return scan;
+}
+
+static void scan_gap(struct ps_body_scan *scan)
+{
+	scan->has_gap = true;
+}
+
+static void scan_free(struct ps_body_scan *scan)
+{
+	scans_open--;
+	free(scan);
+}
+
+static const struct body_watch watch = {
+    .begin_message = scan_begin, .data = scan_data, .gap = scan_gap, .free = scan_free, .context = &scans_open};
+
 static void run_begin(struct run *run, uint8_t options)
 {
 	static const char *const extensions[] = {"permessage-deflate; client_max_window_bits=9",
@@ -65,15 +112,16 @@ static void run_begin(struct run *run, uint8_t options)
 						 "client_no_context_takeover"};
 	const char *extension = options & OPTION_COMPRESSED ? extensions[!!(options & OPTION_RESET)] : "";
 
-	*run = (struct run){.body_bytes_max = (size_t)64 << (4 * (options & 3))};
-	if (options % 4 == 3)
-		run->body_bytes_max = 0;
+	struct http_limits limits = {.body_bytes_max = options % 4 == 3 ? 0 : (size_t)64 << (4 * (options & 3)),
+				     .watch = &watch};
+
+	*run = (struct run){.body_bytes_max = limits.body_bytes_max};
 	run->queue.exchange = &run->exchange;
 	if (FUZZ_PROTOCOL == WEBSOCKET) {
-		run->websocket = websocket_new((struct ps_slice){extension, strlen(extension)}, run->body_bytes_max);
+		run->websocket = websocket_new((struct ps_slice){extension, strlen(extension)}, &limits);
 		CHECK(run->websocket != NULL);
 	} else if (FUZZ_PROTOCOL == SSE) {
-		run->sse = sse_new(run->body_bytes_max);
+		run->sse = sse_new(&limits);
 		CHECK(run->sse != NULL);
 		if (options >> 5 >= 1 && options >> 5 <= 4) {
 			struct coding_list list = {.codings = {CODING_GZIP + (options >> 5) - 1}, .count = 1};
@@ -85,7 +133,7 @@ static void run_begin(struct run *run, uint8_t options)
 		struct grpc_coding coding = {.is_base64 = options & OPTION_BASE64,
 					     .is_deflated = options & OPTION_COMPRESSED};
 
-		run->grpc = grpc_new(options & OPTION_WEB ? PS_STREAM_GRPC_WEB : PS_STREAM_GRPC, run->body_bytes_max);
+		run->grpc = grpc_new(options & OPTION_WEB ? PS_STREAM_GRPC_WEB : PS_STREAM_GRPC, &limits);
 		CHECK(run->grpc != NULL);
 		grpc_set_coding(run->grpc, STREAM_REQUEST, coding);
 		grpc_set_coding(run->grpc, STREAM_RESPONSE, coding);
@@ -125,10 +173,27 @@ static void check_fields(const struct ps_stream_message *message)
 	}
 }
 
+static void check_scan(struct run *run, const struct ps_stream_message *message)
+{
+	const struct ps_body *body = &message->body;
+	bool is_declined = (body->kept.len > 0 && body->kept.data[0] == 'n') || (message->flags & PS_STREAM_UNDECODED);
+
+	if (body->state == PS_BODY_COMPLETE)
+		CHECK(body->scan == NULL);
+	if (body->state == PS_BODY_TRUNCATED)
+		CHECK((body->scan == NULL) == is_declined);
+	if (body->scan == NULL)
+		return;
+	CHECK(body->scan->len == (body->state == PS_BODY_GAP ? body->gap_offset : body->size_bytes));
+	CHECK(body->scan->has_gap == (body->state == PS_BODY_GAP));
+	digest(run, body->scan->digest);
+}
+
 static void check_message(struct run *run, const struct ps_stream_message *message)
 {
 	const struct ps_body *body = &message->body;
 
+	check_scan(run, message);
 	CHECK(body->kept.len <= body->size_bytes);
 	CHECK(body->kept.len <= run->body_bytes_max || message->type >= PS_STREAM_CLOSE);
 	CHECK(body->state != PS_BODY_COMPLETE || body->kept.len == body->size_bytes || run->body_bytes_max == 0);
@@ -227,6 +292,7 @@ static void run_end(struct run *run)
 	stream_decode_free(run->decode);
 	grpc_free(run->grpc);
 	stream_queue_free(&run->queue);
+	CHECK(scans_open == 0);
 }
 
 /* All steps of the input; cut: byte by byte. */

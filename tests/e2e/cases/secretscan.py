@@ -362,29 +362,30 @@ async def echo(socket):
 async def main():
     token = sys.argv[1]
     compression = sys.argv[2] if sys.argv[2] != "none" else None
+    padding = "lorem ipsum " * int(sys.argv[3])
     async with websockets.serve(echo, "127.0.0.1", 0, compression=compression) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/chat"
         async with websockets.connect(url) as socket:
-            await socket.send(['{"login":{"access_', 'token":"', token[:9], token[9:], '"}}'])
+            await socket.send(['{"padding":"', padding, '","login":{"access_', 'token":"', token[:9], token[9:], '"}}'])
             await socket.recv()
 
 asyncio.run(main())
 """
 
 
-def websocket(t, compression):
+def websocket(t, compression, padding=0, place="message.json:$.login.access_token"):
     need_module("websockets")
     token = made("", 30)
-    client = t.gated(["/usr/bin/python3", "-c", WEBSOCKET, token, compression])
+    client = t.gated(["/usr/bin/python3", "-c", WEBSOCKET, token, compression, str(padding)])
     tool = t.secretscan(pids=[client])
     client.release()
     client.done()
     tool.stop()
-    place = "message.json:$.login.access_token"
     # the client sends and receives it, and so does the server, in the same process
     expected = [("secret", "access-token-field", place, direction) for direction in ("out", "in")]
     check_findings(tool.findings(), expected)
     equal(sum(row["count"] for row in tool.records("secrets")[0]["by"]), 4, "occurrences")
+    check("not scanned" not in tool.stderr(), f"bytes were not scanned: {tool.stderr()}")
     check_hidden(tool, [token])
 
 
@@ -398,6 +399,18 @@ def secretscan_websocket(t):
 def secretscan_websocket_deflate(t):
     """the same, compressed"""
     websocket(t, "deflate")
+
+
+@case
+def secretscan_websocket_large(t):
+    """a value near the end of a message of 600 KB, of which 64 KiB are kept"""
+    websocket(t, "none", padding=50000, place="message.body")
+
+
+@case
+def secretscan_websocket_large_deflate(t):
+    """the same, compressed"""
+    websocket(t, "deflate", padding=50000, place="message.body")
 
 
 class Namespaces:
