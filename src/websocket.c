@@ -24,8 +24,7 @@
 enum {
 	HEAD_MAX = 14,     /* 5.2: two bytes, eight of length, four of mask */
 	CONTROL_MAX = 125, /* 5.5 */
-	WINDOW_BITS_MAX = 15,
-	WINDOW_BITS_MIN = 9 /* zlib takes a window of 256 bytes for one of 512 */
+	WINDOW_BITS = 15   /* RFC 7692 7.1.2: at most */
 };
 
 enum { BIT_FIN = 0x80, BIT_RSV1 = 0x40, BITS_RSV23 = 0x30, BITS_OPCODE = 0x0f, BIT_MASK = 0x80, BITS_LENGTH = 0x7f };
@@ -45,7 +44,6 @@ struct direction {
 	struct stream_message *data;    /* text or binary that is not at its end; or NULL */
 	struct stream_message *control; /* between its frames */
 	struct z_stream_s *inflate;     /* RFC 7692; NULL until it is needed */
-	int window_bits;
 	uint8_t head[HEAD_MAX];
 	uint8_t head_len;
 	bool in_frame;
@@ -93,36 +91,15 @@ static bool is_word(struct ps_slice word, const char *name)
 	return word.len == strlen(name) && strncasecmp(word.data, name, word.len) == 0;
 }
 
-/* NAME=BITS, the number maybe in quotes; 0: it is not that. */
-static int window_bits(struct ps_slice word, const char *name)
-{
-	size_t len = strlen(name), i = len + 1;
-	int bits = 0;
-
-	if (word.len <= len + 1 || strncasecmp(word.data, name, len) != 0 || word.data[len] != '=')
-		return 0;
-	for (; i < word.len; i++) {
-		if (word.data[i] >= '0' && word.data[i] <= '9' && bits < 100)
-			bits = bits * 10 + word.data[i] - '0';
-	}
-	if (bits < 8 || bits > WINDOW_BITS_MAX)
-		return 0;
-	return bits < WINDOW_BITS_MIN ? WINDOW_BITS_MIN : bits;
-}
-
-/* RFC 7692 7.1. */
+/*
+ * RFC 7692 7.1. The sizes of windows are not looked at: the largest one undoes what was made with a smaller one, and
+ * what goes beyond that gives the same however it comes in pieces.
+ */
 static void read_parameters(struct websocket *ws, struct ps_slice parameters)
 {
 	struct ps_slice word;
 
 	while (next_word(&parameters, ';', &word)) {
-		int client = window_bits(word, "client_max_window_bits");
-		int server = window_bits(word, "server_max_window_bits");
-
-		if (client != 0)
-			ws->dir[STREAM_REQUEST].window_bits = client;
-		if (server != 0)
-			ws->dir[STREAM_RESPONSE].window_bits = server;
 		ws->dir[STREAM_REQUEST].is_reset |= is_word(word, "client_no_context_takeover");
 		ws->dir[STREAM_RESPONSE].is_reset |= is_word(word, "server_no_context_takeover");
 	}
@@ -136,7 +113,6 @@ struct websocket *websocket_new(struct ps_slice extensions, const struct http_li
 	if (ws == NULL)
 		return NULL;
 	ws->limits = *limits;
-	ws->dir[0].window_bits = ws->dir[1].window_bits = WINDOW_BITS_MAX;
 	while (next_word(&extensions, ',', &extension)) {
 		if (!next_word(&extension, ';', &name) || !is_word(name, "permessage-deflate"))
 			continue;
@@ -174,7 +150,7 @@ size_t websocket_memory(const struct websocket *ws)
 
 		bytes += dir->data != NULL ? stream_message_memory(dir->data) : 0;
 		bytes += dir->control != NULL ? stream_message_memory(dir->control) : 0;
-		bytes += dir->inflate != NULL ? ((size_t)1 << dir->window_bits) + 8192 : 0;
+		bytes += dir->inflate != NULL ? ((size_t)1 << WINDOW_BITS) + 8192 : 0;
 	}
 	return bytes;
 }
@@ -184,7 +160,7 @@ size_t websocket_memory(const struct websocket *ws)
 static bool make_inflate(struct direction *dir)
 {
 	if (dir->inflate == NULL)
-		dir->inflate = stream_inflate_new(-dir->window_bits);
+		dir->inflate = stream_inflate_new(-WINDOW_BITS);
 	return dir->inflate != NULL;
 }
 
