@@ -29,6 +29,9 @@ enum continuation {
 	CONTINUE_FILE = 3
 };
 
+/* Of tls_session.h: a session whose socket went away during the call ends with it. */
+static __always_inline void end_session_that_is_over(struct ps_conn *conn, u64 key);
+
 /* --- where the bytes of a call are --------------------------------------- */
 
 /* ssize_t read(int fd, void *buf, size_t count), write, recvfrom, sendto: one buffer. */
@@ -161,6 +164,7 @@ int copy_more(struct pt_regs *ctx)
 		continuations.call(ctx, CONTINUE_COPY);
 	if (call->remaining)
 		give_up(call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
+	end_session_that_is_over(conn, call->sock);
 done:
 	active_calls.delete(&id);
 	return 0;
@@ -284,6 +288,8 @@ int judge(struct pt_regs *ctx)
 	preempt_disable();
 	give_up(call, conn, PS_LOSS_CUT, PS_EVENT_CUT);
 done:
+	if (conn)
+		end_session_that_is_over(conn, call->sock);
 	active_calls.delete(&id);
 	preempt_enable();
 	return 0;

@@ -257,6 +257,12 @@ enum ps_verdict {
 	PS_VERDICT_IGNORE = 2 /* not HTTP/1, or no longer: nothing is copied */
 };
 
+/* A session whose socket went away while a call was under way on it: it ends when the call has returned. */
+enum ps_session_over {
+	PS_SESSION_OVER = 1,
+	PS_SESSION_OVER_BY_PEER = 2 /* and the peer had ended its direction */
+};
+
 /* Value of the `conns` map; user space writes it only to set the verdict to PS_VERDICT_IGNORE. */
 struct ps_conn {
 	uint64_t id;     /* socket inode number; another id means that the sock was reused */
@@ -271,10 +277,11 @@ struct ps_conn {
 	uint8_t prefix_len[2];
 	uint8_t prefix[2][64]; /* first bytes by direction, while undecided; filled in steps of at most 32 */
 	uint32_t undecided_calls;
-	uint32_t seq[2]; /* TCP: the sequence number at pos, by direction */
-	uint32_t closed; /* the connection is gone, but the ring had no room to say so */
-	uint32_t fd;     /* TLS, as the rest: the descriptor of the socket */
-	uint32_t pad0;
+	uint32_t seq[2];          /* TCP: the sequence number at pos, by direction */
+	uint32_t closed;          /* the connection is gone, but the ring had no room to say so */
+	uint32_t fd;              /* TLS, as the rest: the descriptor of the socket */
+	uint32_t over;            /* enum ps_session_over */
+	uint64_t callers[2];      /* thread or goroutine of the last call, by direction; all in the process tgid */
 	uint64_t socket;          /* address of the kernel's sock below the session; 0: not known, or gone */
 	uint64_t socket_id;       /* its inode number */
 	uint64_t handshake_ts_ns; /* when its handshake began; 0: not seen, or told already */
@@ -282,6 +289,8 @@ struct ps_conn {
 	uint8_t resolved;         /* enum ps_resolved */
 	uint8_t http1;            /* its first bytes were HTTP/1 */
 	uint16_t hello_bytes[2];  /* of the handshake that were reported, by direction */
+	uint32_t tgid;
+	uint32_t pad0;
 };
 /* cdef end */
 

@@ -110,7 +110,8 @@ static __always_inline struct ps_conn *conn_of_call(struct tls_call *call, u64 s
 }
 
 /* Returns whether there is something to learn of the session when the function returns. */
-static __always_inline bool find_session(struct tls_call *call, u64 session, struct ps_tls_function function)
+static __always_inline bool find_session(struct tls_call *call, const struct tls_thread *thread, u64 session,
+					 struct ps_tls_function function)
 {
 	struct ps_conn *conn;
 
@@ -123,6 +124,8 @@ static __always_inline bool find_session(struct tls_call *call, u64 session, str
 		return false;
 	if (function.action == PS_TLS_HANDSHAKE && !conn->handshake_ts_ns && !conn->midstream)
 		conn->handshake_ts_ns = bpf_ktime_get_ns();
+	conn->callers[function.flags & PS_TLS_OUT ? PS_OUT : PS_IN] = thread->id;
+	conn->tgid = thread->tgid;
 	return true;
 }
 
@@ -138,7 +141,7 @@ static __always_inline void enter_call(struct pt_regs *ctx, struct ps_tls_functi
 	if (!call || (call->is_active && !is_go && sp < call->sp))
 		return;
 	call->is_active = 0;
-	if (!find_session(call, argument(&arguments, function.session), function))
+	if (!find_session(call, &thread, argument(&arguments, function.session), function))
 		return;
 	call->function = function;
 	call->sp = sp;
@@ -371,16 +374,26 @@ static __always_inline enum continuation on_move_result(struct tls_call *call, s
 	return on_plaintext(call, conn, moved);
 }
 
+/* What moved on a session that is not known any more: others took its place in the table during the call. */
+static __always_inline void count_forgotten(const struct tls_call *call, long result)
+{
+	u64 moved = moved_bytes(call, result);
+
+	if (moved)
+		count_loss(PS_LOSS_TABLE_FULL, moved);
+}
+
 /* The call has returned with result. Returns which program has to go on. */
-static __always_inline enum continuation on_tls_result(struct tls_call *call, long result)
+static __always_inline enum continuation on_tls_result(struct tls_call *call, struct ps_conn *conn, long result)
 {
 	struct ps_tls_function function = call->function;
-	struct ps_conn *conn = function.action == PS_TLS_ACCEPT ? 0 : conns.lookup(&call->key);
 
 	if (function.flags & PS_TLS_INT)
 		result = (int)result;
 	if (function.action == PS_TLS_ACCEPT && result)
 		conn_of_session(result, function.library, true, &call->key);
+	if (!conn && function.action == PS_TLS_MOVE)
+		count_forgotten(call, result);
 	/* User space may have lost interest meanwhile. */
 	if (!conn || conn->verdict == PS_VERDICT_IGNORE || call->is_plain ||
 	    ((function.flags & PS_TLS_MAYBE_PLAIN) && !conn->socket))
@@ -394,6 +407,17 @@ static __always_inline enum continuation on_tls_result(struct tls_call *call, lo
 	return CONTINUE_NONE;
 }
 
+/*
+ * The call is over and reported, but for what a continuation copies. Either end_session_of_socket() on another CPU sees
+ * that, or what it has written is seen here: the addition is a barrier, which a plain store is not.
+ */
+static __always_inline void leave_call(struct tls_call *call, struct ps_conn *conn, bool is_reported)
+{
+	__sync_fetch_and_add(&call->is_active, -1);
+	if (conn && is_reported)
+		end_session_that_is_over(conn, call->key);
+}
+
 /* uretprobe, or for Go uprobes on every RET, of a function of a TLS library that moves plaintext */
 int tls_return(struct pt_regs *ctx)
 {
@@ -402,12 +426,14 @@ int tls_return(struct pt_regs *ctx)
 	struct tls_thread thread = tls_thread_of(ctx, is_go);
 	struct tls_call *call = tls_calls.lookup(&thread);
 	enum continuation next;
+	struct ps_conn *conn;
 
 	/* On the way out the return address is off the stack: does the call return that was entered there? */
 	if (!call || !call->is_active || (!is_go && ctx->sp != call->sp + sizeof(u64)))
 		return 0;
-	call->is_active = 0;
-	next = on_tls_result(call, ctx->ax);
+	conn = function.action == PS_TLS_ACCEPT ? 0 : conns.lookup(&call->key);
+	next = on_tls_result(call, conn, ctx->ax);
+	leave_call(call, conn, next == CONTINUE_NONE);
 	if (next != CONTINUE_NONE)
 		continuations.call(ctx, next);
 	return 0;

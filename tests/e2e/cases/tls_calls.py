@@ -101,6 +101,13 @@ def tls_openssl_nothing_moved(t):
 
 
 @case
+def tls_openssl_closed_inside(t):
+    """OpenSSL: the socket is closed before SSL_write returns, as by another thread: the response is there"""
+    ways = [("-L", "-k", 3, "-b", size) for size in (1000, 100_000)]
+    calls_seen(t, "openssl", *[("write read", way) for way in ways], *[("write_ex read", way) for way in ways])
+
+
+@case
 def tls_openssl_memory_bios(t):
     """OpenSSL over memory BIOs: every byte; an address only when it is the right one"""
     ways = [("-M", *way) for way in WAYS]

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "tls_peer.h"
 
@@ -27,6 +28,7 @@ struct session {
 	SSL *ssl;
 	BIO *bio; /* BIO_f_ssl, when the calls are those of a BIO */
 	int fd;
+	size_t sending, sent; /* with -L: bytes of the call that is under way, and of its records so far */
 };
 
 static SSL_CTX *context;
@@ -80,6 +82,26 @@ static bool take_in(struct session *s)
 	return n > 0;
 }
 
+/* ---- a socket that is closed under a call ------------------------------------------------------------------------ */
+
+/*
+ * As if another thread had closed it: all records of the call are out, and the call has not returned. What the
+ * session still wants to do with the descriptor fails.
+ */
+static long close_when_sent(BIO *bio, int operation, const char *data, size_t len, int argi, long argl, int result,
+			    size_t *processed)
+{
+	struct session *s = (struct session *)BIO_get_callback_arg(bio);
+
+	(void)data, (void)len, (void)argi, (void)argl;
+	if (operation == (BIO_CB_WRITE | BIO_CB_RETURN) && result > 0 && s->sending) {
+		s->sent += *processed;
+		if (s->sent >= s->sending)
+			close(s->fd);
+	}
+	return result;
+}
+
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* What a call that moved nothing means to tls_peer.c. */
@@ -128,7 +150,10 @@ static ssize_t send_once(struct session *s, const uint8_t *data, size_t len)
 
 static ssize_t openssl_send(void *session, const uint8_t *data, size_t len)
 {
-	ssize_t n = send_once(session, data, len);
+	struct session *s = session;
+
+	s->sending = opt.closes_inside ? len : 0;
+	ssize_t n = send_once(s, data, len);
 
 	if (opt.own_transport)
 		put_out(session);
@@ -272,6 +297,10 @@ static void *openssl_open(int fd, struct early *early, bool plain)
 		SSL_set_bio(s->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
 	else
 		SSL_set_fd(s->ssl, fd);
+	if (opt.server && opt.closes_inside) {
+		BIO_set_callback_arg(SSL_get_wbio(s->ssl), (char *)s);
+		BIO_set_callback_ex(SSL_get_wbio(s->ssl), close_when_sent);
+	}
 	if (opt.server)
 		SSL_set_accept_state(s->ssl);
 	else

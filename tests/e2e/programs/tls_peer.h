@@ -17,7 +17,7 @@ struct peer_options {
 	const char *certificate, *key;         /* paths of PEM files, of the server */
 	const char *certificate_der, *key_der; /* the same in DER; the key in PKCS #8 */
 	const char *version; /* "1.2" or "1.3": highest protocol version, NULL: what the library likes */
-	bool nonblocking, partial_writes, own_transport, reuse_session, early_data;
+	bool nonblocking, partial_writes, own_transport, reuse_session, early_data, closes_inside;
 };
 
 extern struct peer_options opt;
