@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http2_stream.h"
 
+#include "http2_head.h"
+
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -114,9 +116,22 @@ static void stream_settle(struct http2_streams *streams, struct http2_stream *st
 		DL_APPEND(streams->ready, stream);
 }
 
+/*
+ * Content of the length that was announced is all of it (RFC 9113 8.1.1): many clients leave then, and neither wait
+ * for the frame that ends the stream, often an empty one, nor let the server send it.
+ */
+static bool has_whole_content(const struct http_message *message)
+{
+	return message != NULL && http2_head_content_length(&message->pub) == (int64_t)message->pub.body.size_bytes;
+}
+
 static void part_end(struct http2_stream *stream, int part, uint32_t flag)
 {
-	uint32_t lost = stream->lost[part] && !(flag & PS_MESSAGE_COMPLETE) ? PS_MESSAGE_LOST_TAIL : 0;
+	uint32_t lost;
+
+	if (stream->progress[part] == HTTP2_OPEN && has_whole_content(stream->messages[part]))
+		flag = PS_MESSAGE_COMPLETE;
+	lost = stream->lost[part] && !(flag & PS_MESSAGE_COMPLETE) ? PS_MESSAGE_LOST_TAIL : 0;
 
 	if (stream->progress[part] == HTTP2_OVER)
 		return;
