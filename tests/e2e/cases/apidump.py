@@ -146,7 +146,7 @@ def apidump_mock(t):
     server = ApiServer(t)
     tool = dumped(t, server, requests_of(server.url))
     mock = t.spawn(["node", CHECK, "mock", tool.file], env={"NODE_PATH": PACKAGES})
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while not mock.stdout().strip() and time.monotonic() < deadline:
         time.sleep(0.05)
     url = f"http://127.0.0.1:{int(mock.stdout())}"
@@ -210,7 +210,7 @@ def apidump_har(t):
     client = t.gated(curls(*[[f"{server.url}/users/{i}"] for i in range(5)]))
     tool = Httpsnoop(t, ["--har", har, "-n", "4", "-p", str(server.pid)],
                      tool=os.path.join(os.path.dirname(PROGRAMS), "..", "..", "tools", "apidump"), ready=False)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while "apidump: tracing" not in tool.stderr() and time.monotonic() < deadline:
         time.sleep(0.02)
     client.release()
@@ -276,7 +276,7 @@ def apidump_har_directory_kill(t):
         pids = ",".join(str(process.pid) for process in (*servers, client))
         tool = Apidump(t, "--har", directory, "--max-body", "1M", "-p", pids)
         client.release()
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while len(os.listdir(directory)) < 2 and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(random.uniform(0, 0.8))

@@ -157,7 +157,7 @@ def count(t):
     tool = t.snoop("-n", 3, pids=[client])
     client.release()
     client.done()
-    targets = [e["request"]["target"] for e in tool.finish(timeout=3)]
+    targets = [e["request"]["target"] for e in tool.finish()]
     equal(targets, [truth["target"] for truth in server.served()[:3]], "exchanges")
 
 

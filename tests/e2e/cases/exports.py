@@ -522,7 +522,7 @@ def pcapng_stdout(t):
     os.close(w)
     client.release()
     client.done()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while len(reader.stdout().split()) < 5 and time.monotonic() < deadline:
         time.sleep(0.02)
     equal(len(reader.stdout().split()), 5, "requests that tshark has seen")

@@ -75,7 +75,7 @@ def of_side_or_all(truths, side):
 def shown_and_counted(t):
     """-n counts what is shown only"""
     _, server, tool = run_choice(t, "--status 5xx --side server", "-n", 2)
-    exchanges = tool.finish(timeout=5)
+    exchanges = tool.finish()
     equal([e["request"]["target"] for e in exchanges], ["/status/500", "/status/503"], "shown")
     equal(tool.summary()["stats"]["shown"], 2, "shown, in the summary")
     server.served(6)

@@ -63,7 +63,7 @@ def tell(process, line):
     """Have it run a line, to its end."""
     before = process.stderr().count("done\n")
     process.tell(line)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while process.stderr().count("done\n") == before:
         if time.monotonic() > deadline:
             raise Failure(f"not done: {line}\n{process.stderr()}")
@@ -256,7 +256,7 @@ def tlsmap_first_thread_ended(t):
     code = f"{loads(libssl())}; threading.Thread(target=time.sleep, args=(60,)).start()"
     process = python(t, code)
     process.tell("ctypes.CDLL(None).pthread_exit(None)")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         with open(f"/proc/{process.pid}/stat", encoding="ascii") as f:
             if f.read().rpartition(")")[2].split()[0] == "Z":

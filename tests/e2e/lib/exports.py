@@ -37,7 +37,7 @@ def har_entries(path):
         return json.load(f)["log"]["entries"]
 
 
-def whole_har(path, seconds=5):
+def whole_har(path, seconds=20):
     """The entries of an archive whose writer was killed: its guardian needs a moment."""
     deadline = time.monotonic() + seconds
     while True:

@@ -45,7 +45,7 @@ class Process:
         self.tell()
         self._popen.stdin.close()
 
-    def wait_ready(self, count=1, seconds=20):
+    def wait_ready(self, count=1, seconds=60):
         """Wait until it has written "ready" to stderr so many times."""
         deadline = time.monotonic() + seconds
         while self.stderr().count("ready\n") < count:
@@ -171,7 +171,7 @@ class Case:
         shutil.rmtree(self.dir)
 
 
-def read_log(path, count=None, timeout=10):
+def read_log(path, count=None, timeout=30):
     """JSON lines of a file; waits until there are count of them when count is given."""
     deadline = time.monotonic() + timeout
     while True:

@@ -12,7 +12,7 @@ from tap import Failure
 from truth import mirror
 
 
-def wait_port(process, seconds=10):
+def wait_port(process, seconds=30):
     """The port number that a server prints when it listens."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -118,7 +118,7 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def wait_listening(server, also=lambda: True, seconds=10):
+def wait_listening(server, also=lambda: True, seconds=30):
     """Wait until the server accepts connections and also() holds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -6,7 +6,7 @@ import signal
 import time
 import traceback
 
-CASE_SECONDS_MAX = 90
+CASE_SECONDS_MAX = 240
 
 _cases = []
 

@@ -45,7 +45,7 @@ class OtlpReceiver(Server):
         self.url = f"{self.scheme}://127.0.0.1:{self.port}"
 
     def _wait(self):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while not self.process.stdout().endswith("\n"):
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise Failure(f"the receiver does not start: {self.process.stderr()}")

@@ -70,7 +70,7 @@ class Httpsnoop:
         self.stop()
         return self.exchanges()
 
-    def wait(self, status=0, timeout=15):
+    def wait(self, status=0, timeout=30):
         """Wait for its end. Fails on any other exit status, and when its own sums do not fit (docs/losses.md)."""
         got = self.process.wait(timeout)
         check(got == status, f"{self.NAME}: expected exit status {status}, got {got}\n{self.stderr()}")
@@ -79,7 +79,7 @@ class Httpsnoop:
             check_sums(summary)
         check(not self.json or not self.rest, f"the last line is not whole: {self.rest[:200]!r}")
 
-    def finish(self, status=0, timeout=15):
+    def finish(self, status=0, timeout=30):
         """wait(); returns the exchanges."""
         self.wait(status, timeout)
         return self.exchanges()
