@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --- From a probe's text to instructions (plainsight.description), in a child process:
--- clang and LLVM would otherwise stay in the tool's memory (over 100 MB).
+-- clang and LLVM would otherwise stay in the tool's memory (over 100 MB). The tool does other things meanwhile.
 local ffi = require "ffi"
 local cache = require "plainsight.cache"
 local cache_key = require "plainsight.cache_key"
@@ -19,6 +19,11 @@ ffi.cdef "int setenv(const char *name, const char *value, int overwrite);"
 local FIXED_CFLAGS = { "-DPS_BPF", "-w", "-g0" }
 local KERNEL_HEADERS = "probes/kernel-headers"
 
+local PR_SET_PDEATHSIG, SIGKILL = 1, 9
+
+local Compilation = {}
+Compilation.__index = Compilation
+
 --- In the child.
 -- @return description, or nil and a message
 local function compile(file, text, options)
@@ -33,8 +38,11 @@ local function compile(file, text, options)
   return module:describe()
 end
 
---- The child's life: one reply, "ok" and the encoded description or "error" and a message.
+--- The child's life: one reply, "ok" and the encoded description or "error" and a message. Signals are for the tool,
+-- and the child ends with it.
 local function child(reply, ...)
+  sys.block_signals({ sys.signals.HUP, sys.signals.INT, sys.signals.TERM })
+  C.prctl(PR_SET_PDEATHSIG, ffi.cast("unsigned long", SIGKILL))
   local ok, result, err = pcall(compile, ...)
   if ok and result then
     sys.write_all(reply, "ok\n" .. description.encode(result))
@@ -45,17 +53,22 @@ local function child(reply, ...)
   C._exit(0)
 end
 
---- @return encoded description, or nil and a message
-local function compile_in_child(file, text, options)
+--- @return pid and the descriptor to read the reply from, or nil and a message
+local function start_child(file, text, options)
   local mine, theirs = sys.pipe()
   if not mine then return nil, theirs end
   local pid = C.fork()
   if pid < 0 then return sys.failed("fork") end
   if pid == 0 then child(theirs, file, text, options) end
   C.close(theirs)
-  local reply = sys.read_all(mine)
-  C.close(mine)
-  sys.wait(pid)
+  return pid, mine
+end
+
+--- @return encoded description, or nil and a message
+function Compilation:wait()
+  local reply = sys.read_all(self.reply)
+  C.close(self.reply)
+  sys.wait(self.pid)
   local status, result = reply:match("^(%l+)\n(.*)")
   if status == "ok" then return result end
   return nil, status == "error" and result or "the compiler process died"
@@ -79,17 +92,32 @@ local function from_cache(file, key, kept)
 end
 
 --- Keep what was compiled, unless the headers or the compiler have changed meanwhile.
-local function into_cache(file, key, kept, encoded, same_key)
-  if key ~= same_key() then return debug_line("%s: cache: not kept, something has changed meanwhile", file) end
-  local path, why = kept:put(key, encoded)
+function Compilation:into_cache(encoded)
+  local file = self.file
+  if self.key ~= self.make_key() then
+    return debug_line("%s: cache: not kept, something has changed meanwhile", file)
+  end
+  local path, why = self.kept:put(self.key, encoded)
   debug_line("%s: cache: %s %s", file, path and "kept as" or "not kept:", path or why)
 end
 
---- The instructions and maps of a probe: from the cache, else compiled.
+--- Wait until it is done.
+-- @return see plainsight.description; or nil and a message, clang's own messages have then gone to stderr
+function Compilation:finish()
+  if self.found then return self.found end
+  local encoded, err = self:wait()
+  if not encoded then return nil, err end
+  local result = description.decode(encoded)
+  if not result then return nil, "the compiler process died" end
+  if self.kept then self:into_cache(encoded) end
+  return result
+end
+
+--- Begin to compile a probe, unless an earlier run has.
 -- @param file path below the root: "probes/syscalls.c"
 -- @param cflags list of -D options
--- @return see plainsight.description; or nil and a message, clang's own messages have then gone to stderr
-function _M.describe(file, cflags)
+-- @return object to finish(), once; or nil and a message
+function _M.begin(file, cflags)
   local text, err = source.flatten(file)
   if not text then return nil, err end
   local options = {}
@@ -101,15 +129,12 @@ function _M.describe(file, cflags)
   local kept
   if key then kept, why = cache.open() end
   if not kept then debug_line("%s: cache: %s", file, why) end
-  local found = kept and from_cache(file, key, kept)
-  if found then return found end
-  local encoded
-  encoded, err = compile_in_child(file, text, options)
-  if not encoded then return nil, err end
-  local result = description.decode(encoded)
-  if not result then return nil, "the compiler process died" end
-  if kept then into_cache(file, key, kept, encoded, make_key) end
-  return result
+  local self = setmetatable({ file = file, key = key, make_key = make_key, kept = kept }, Compilation)
+  self.found = kept and from_cache(file, key, kept)
+  if self.found then return self end
+  self.pid, self.reply = start_child(file, text, options)
+  if not self.pid then return nil, self.reply end
+  return self
 end
 
 return _M

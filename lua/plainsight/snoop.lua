@@ -99,7 +99,7 @@ function Session:open_containers()
   return true
 end
 
---- Compile, attach, let COMMAND run.
+--- Load, attach, let COMMAND run.
 function Session:start()
   local syscall_probes, watch = require "plainsight.syscall_probes", require "plainsight.tls.watch"
   local opts, ok, err = self.opts
@@ -110,7 +110,7 @@ function Session:start()
     opts.pids[#opts.pids + 1] = self.command.pid
   end
   sys.unlimit_memlock()
-  self.probes, err = syscall_probes.load(opts)
+  self.probes, err = syscall_probes.load(opts, self.begun)
   if not self.probes then return nil, err end
   ok, err = self:start_recording()
   if not ok then return nil, err end
@@ -422,7 +422,7 @@ function Session:run()
 end
 
 local function run(tool, opts)
-  local file, ok, err, status
+  local file, begun, ok, err, status
   if tool.before then
     status, err = tool.before(opts)
     if status or err then return status, err end
@@ -440,10 +440,14 @@ local function run(tool, opts)
       opts.secret_key, err = redact.random_key()
       ok = opts.secret_key
     end
+    if ok then -- with an empty cache, probes are compiled while the rules for secrets are
+      begun, err = require("plainsight.syscall_probes").begin(opts)
+      ok = begun
+    end
   end
   if not ok then return nil, err, status end
   local self = setmetatable({
-    tool = tool, opts = opts, recording = file, wanted = chooser(opts, file),
+    tool = tool, opts = opts, recording = file, begun = begun, wanted = chooser(opts, file),
     printed = 0, exchanges = 0, messages = 0, -- shown; and handed out, of each kind
     print = opts.raw and Session.print_event or Session.print_item,
   }, Session)

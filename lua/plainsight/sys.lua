@@ -141,14 +141,21 @@ end
 -- @param nice from -20, the most urgent, to 19
 function _M.set_nice(nice) C.setpriority(0, 0, nice) end
 
---- Block signals and return a descriptor that delivers them.
+--- Block signals.
 -- @param signals list of signal numbers
-function _M.signal_fd(signals)
+-- @return the set of them
+function _M.block_signals(signals)
   local set = ffi.new("ps_sigset")
   C.sigemptyset(set)
   for _, sig in ipairs(signals) do C.sigaddset(set, sig) end
   C.sigprocmask(0, set, nil)
-  local fd = C.signalfd(-1, set, bit.bor(O_CLOEXEC, 0x800))
+  return set
+end
+
+--- Block signals and return a descriptor that delivers them.
+-- @param signals list of signal numbers
+function _M.signal_fd(signals)
+  local fd = C.signalfd(-1, _M.block_signals(signals), bit.bor(O_CLOEXEC, 0x800))
   if fd < 0 then return failed("signalfd") end
   return fd
 end

@@ -238,19 +238,27 @@ local function cflags_for(attach_kind, without)
   return cflags, kfuncs
 end
 
---- Maps and programs in the kernel, with filters set.
+--- Begin to compile.
 -- @param without see plainsight.offsets
--- @return plainsight.loader object; or nil, message, and whether the kernel refused a program
-local function load_programs(opts, attach_kind, without)
+-- @return table for load_programs(), or nil and a message
+local function begin(attach_kind, without)
   local cflags, kfuncs = cflags_for(attach_kind, without)
   if not cflags then return nil, kfuncs end
-  local description, err = compiler.describe(FILE, cflags)
+  local compilation, err = compiler.begin(FILE, cflags)
+  return compilation and { attach_kind = attach_kind, kfuncs = kfuncs, compilation = compilation }, err
+end
+
+--- Maps and programs in the kernel, with filters set.
+-- @param begun see begin()
+-- @return plainsight.loader object; or nil, message, and whether the kernel refused a program
+local function load_programs(opts, begun)
+  local description, err = begun.compilation:finish()
   if not description then return nil, err end
   local loaded = loader.new(description, {
-    settings = settings.of(opts), kfuncs = kfuncs, max_entries = { events = opts.ring_mib * 1024 * 1024 },
+    settings = settings.of(opts), kfuncs = begun.kfuncs, max_entries = { events = opts.ring_mib * 1024 * 1024 },
   })
   local accepted, ok
-  accepted, err = loaded:load(programs_for(attach_kind, opts))
+  accepted, err = loaded:load(programs_for(begun.attach_kind, opts))
   ok = accepted
   if ok then ok, err = set_continuations(loaded) end
   if ok then ok, err = settings.fill(loaded.maps, opts) end
@@ -261,25 +269,34 @@ end
 
 --- The same, whatever the verifier thinks of plain loads of kernel memory: it compares them with the kernel's
 -- types, and those of the next kernel are not known.
-local function load_either(opts, attach_kind)
-  local loaded, err, refused = load_programs(opts, attach_kind)
-  if refused then loaded = load_programs(opts, attach_kind, "HAVE_RDONLY_CAST") end
+local function load_either(opts, begun)
+  local loaded, err, refused = load_programs(opts, begun)
+  local other = refused and begin(begun.attach_kind, "HAVE_RDONLY_CAST")
+  if other then loaded = load_programs(opts, other) end
   return loaded, err
 end
 
---- Compile, load and set the filters; attach with :attach().
--- @param opts see plainsight.cli; used: attach, follow, pids, uid, comm, cgroup, ports, ring_mib
--- @return object with maps, programs, attach_kind; or nil and a message
-function _M.load(opts)
+--- Begin to compile, in another process; with load() it has to be done.
+-- @param opts see plainsight.cli; used: attach
+-- @return table for load(), or nil and a message
+function _M.begin(opts)
   local attach_kind, err = choose_attach(opts.attach)
   if not attach_kind then return nil, err end
-  local reaped
+  return begin(attach_kind)
+end
+
+--- Load and set the filters; attach with :attach().
+-- @param opts see plainsight.cli; used: follow, pids, uid, comm, cgroup, ports, ring_mib
+-- @param begun see begin()
+-- @return object with maps, programs, attach_kind; or nil and a message
+function _M.load(opts, begun)
+  local attach_kind, reaped, err = begun.attach_kind
   if attach_kind == "kprobe" then
     reaped, err = kprobes.new() -- first of all: its child process then shares nothing that is opened here
     if not reaped then return nil, err end
   end
   local loaded
-  loaded, err = load_either(opts, attach_kind)
+  loaded, err = load_either(opts, begun)
   if not loaded then return nil, err end
   local tls
   if opts.tls then

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting again: from the cache of compiled probes, and what is done when it cannot be used."""
+"""The first start, and starting again: from the cache of compiled probes, and what is done when it cannot be used."""
 
 import os
+import shutil
+import signal
+import time
 
 from servers import PythonServer
-from tap import case, check, equal
-from tool import Httpsnoop
+from tap import Failure, case, check, equal
+from tool import TREE, Httpsnoop, Secretscan
 
 TRUE = ["/bin/true"]
 WARM_STARTS = 3
@@ -27,9 +30,14 @@ class Cache:
         tool.cache = [line[len(PROBE):] for line in tool.stderr().splitlines() if line.startswith(PROBE)]
         return tool
 
-    def entries(self):
+    def begin(self, kind=Httpsnoop, args=(), **options):
+        """Start a tool, and do not wait for it."""
+        return kind(self.t, args, command=TRUE, ready=False, env={"XDG_CACHE_HOME": self.home}, **options)
+
+    def entries(self, directory=""):
         """Those of probes: what else is kept is in directories below."""
-        paths = [os.path.join(self.path, name) for name in sorted(os.listdir(self.path))]
+        path = os.path.join(self.path, directory)
+        paths = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else []
         return [path for path in paths if not os.path.isdir(path)]
 
 
@@ -39,6 +47,32 @@ def was_found(tool):
 
 def was_kept(tool):
     return tool.cache[-1].startswith("kept as ")
+
+
+def wait_for(condition, what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Failure(f"not within {seconds} s: {what}")
+        time.sleep(0.005)
+
+
+def left_of(tool):
+    """Processes of the session that it led."""
+    left = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+                state, _, _, session = f.read().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(session) == tool.process.pid and state not in "ZX":
+            left.append(pid)
+    return left
+
+
+def check_nothing_left(tool):
+    wait_for(lambda: not left_of(tool), f"the end of what it has started: {left_of(tool)}", 1)
 
 
 @case
@@ -66,6 +100,74 @@ def options_share_instructions(t):
         tool = cache.start(*args)
         check(was_found(tool), f"{args}: {tool.cache}")
     equal(len(cache.entries()), 1, "entries")
+
+
+@case
+def compiled_meanwhile(t):
+    """on a first start the probes are compiled while the rules for secrets are"""
+    cache = Cache(t)
+    tool = cache.begin()
+    wait_for(tool.process.children, "a process that compiles")
+    equal(cache.entries("secrets"), [], "rules that are ready when the probes begin to be compiled")
+    wait_for(lambda: cache.entries("secrets"), "rules that are ready")
+    equal(cache.entries(), [], "probes that are compiled when the rules are ready")
+    tool.wait_tracing()
+    tool.wait()
+    equal(len(cache.entries()), 1, "probes in the cache")
+
+
+@case
+def interrupted_start(t):
+    """a signal while probes and rules are compiled: the tool ends without a word about it, and leaves no process"""
+    for number, send, statuses in (
+        (signal.SIGINT, os.killpg, (130,)), (signal.SIGTERM, os.killpg, (-15,)), (signal.SIGKILL, os.kill, (-9,)),
+    ):
+        cache = Cache(t)
+        tool = cache.begin()
+        wait_for(tool.process.children, "a process that compiles")
+        send(tool.process.pid, number)
+        check(tool.process.wait() in statuses, f"status after signal {number}: {tool.process.poll()}")
+        check_nothing_left(tool)
+        equal(tool.stderr(), "", f"what it says after signal {number}")
+    cache = Cache(t)
+    tool = cache.begin()
+    wait_for(lambda: cache.entries("secrets"), "rules that are ready")
+    time.sleep(0.1)
+    os.killpg(tool.process.pid, signal.SIGINT)
+    tool.wait(130)
+    check_nothing_left(tool)
+    equal(len(cache.entries()), 1, "what was compiled is kept")
+
+
+@case
+def failed_start(t):
+    """a mistake that is found while the probes are compiled is one line, and ends that"""
+    rules = t.path("rules.toml")
+    with open(rules, "w", encoding="ascii") as f:
+        f.write("[[rules]]\nid = 'bad'\nregex = 'a(b'\n")
+    tool = Cache(t).begin(Secretscan, ["--rules", rules])
+    tool.wait(1)
+    check_nothing_left(tool)
+    equal(len(tool.stderr().splitlines()), 1, f"lines of:\n{tool.stderr()}")
+    check("rules.toml:1: rule bad" in tool.stderr(), tool.stderr())
+
+
+@case
+def mistake_in_a_probe(t):
+    """clang's message with its line, and one of the tool"""
+    tree, probe = t.path("tree"), "probes/syscalls.c"
+    for name in ("lua", "probes", "src", "tools"):
+        shutil.copytree(os.path.join(TREE, name), os.path.join(tree, name))
+    os.mkdir(os.path.join(tree, "build"))
+    shutil.copy(os.path.join(TREE, "build", "libplainsight.so"), os.path.join(tree, "build"))
+    with open(os.path.join(tree, probe), "a", encoding="ascii") as f:
+        f.write("\nmistake\n")
+    with open(os.path.join(tree, probe), encoding="ascii") as f:
+        number = len(f.readlines())
+    tool = Cache(t).begin(tool=os.path.join(tree, "tools", "httpsnoop"))
+    tool.wait(1)
+    check(f"{probe}:{number}:" in tool.stderr(), f"no message of line {number}:\n{tool.stderr()}")
+    equal(tool.stderr().splitlines()[-1], f"httpsnoop: {probe} does not compile (see above)", "the last line")
 
 
 def change_text_of_key(content):
