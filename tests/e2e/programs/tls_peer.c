@@ -574,10 +574,9 @@ static bool text_option(int c)
 static bool *flag_of(int c)
 {
 	static const char letters[] = "NWMREpDxzL";
-	bool *const flags[] = {&opt.nonblocking,   &opt.partial_writes, &opt.own_transport,
-			       &opt.reuse_session, &opt.early_data,     &run.peek,
-			       &run.duplex,        &run.mixed_plain,    &run.send_nothing,
-			       &opt.closes_inside};
+	bool *const flags[] = {&opt.nonblocking,  &opt.partial_writes, &opt.own_transport, &opt.reuse_session,
+			       &opt.early_data,   &run.peek,           &run.duplex,        &run.mixed_plain,
+			       &run.send_nothing, &opt.closes_inside};
 	const char *at = strchr(letters, c);
 
 	return at ? flags[at - letters] : NULL;
