@@ -7,16 +7,12 @@ local _M = {}
 
 --- Exit statuses.
 _M.OK, _M.FAILURE, _M.USAGE = 0, 1, 2
--- What a shell gives for a program that Ctrl-C has ended.
-local INTERRUPTED = 130
 
 --- One line on standard error, with the tool's name.
 function _M.say(tool, message) io.stderr:write(tool.name, ": ", message, "\n") end
 
---- A mistake of ours is one line too; the trace is for those who look for it. Ctrl-C while a tool gets ready is none,
--- though LuaJIT makes an error of it.
+--- A mistake of ours is one line too; the trace is for those who look for it.
 local function on_mistake(message)
-  if tostring(message):find(": interrupted!$") then return INTERRUPTED end
   if os.getenv("PLAINSIGHT_DEBUG") then io.stderr:write(debug.traceback(message, 2), "\n") end
   return "internal error, please report it: " .. tostring(message)
 end
@@ -41,7 +37,7 @@ function _M.main(tool, argv, run)
     return _M.FAILURE
   end
   local ok, status, message, failure = xpcall(run, on_mistake, tool, opts)
-  if status and ok or status == INTERRUPTED then return status end
+  if ok and status then return status end
   _M.say(tool, ok and message or status)
   return failure or _M.FAILURE
 end

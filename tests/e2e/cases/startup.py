@@ -119,7 +119,7 @@ def compiled_meanwhile(t):
 def interrupted_start(t):
     """a signal while probes and rules are compiled: the tool ends without a word about it, and leaves no process"""
     for number, send, status in (
-        (signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.killpg, -15), (signal.SIGKILL, os.kill, -9),
+        (signal.SIGINT, os.killpg, -2), (signal.SIGTERM, os.killpg, -15), (signal.SIGKILL, os.kill, -9),
     ):
         cache = Cache(t)
         tool = cache.begin()
