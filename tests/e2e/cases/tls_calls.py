@@ -139,6 +139,12 @@ def tls_openssl_sendfile(t):
 
 
 @case
+def tls_openssl_kernel(t):
+    """OpenSSL: SSL_write, SSL_read while the kernel encrypts, so that sockets get plain text: every exchange once"""
+    calls_seen(t, "openssl", *[("write read", ("-T", "-n", 3, "-V", version)) for version in ("1.2", "1.3")])
+
+
+@case
 def tls_openssl_versions(t):
     """OpenSSL: TLS 1.2 and TLS 1.3"""
     calls_seen(t, "openssl", *[("write read", ("-n", 3, "-V", version)) for version in ("1.2", "1.3")])

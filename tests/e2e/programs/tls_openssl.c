@@ -14,7 +14,7 @@
 
 #include "tls_peer.h"
 
-#if OPENSSL_VERSION_NUMBER < 0x30000000L /* what 1.1.1 does not have: openssl_send_file() ends before it is called */
+#if OPENSSL_VERSION_NUMBER < 0x30000000L /* what 1.1.1 does not have: openssl_open() ends before it is called */
 #define SSL_OP_ENABLE_KTLS                          0
 #define SSL_R_UNEXPECTED_EOF_WHILE_READING          (-1)
 #define BIO_get_ktls_send(bio)                      ((void)(bio), 0)
@@ -49,7 +49,8 @@ static void set_up(void)
 	SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	if (opt.partial_writes)
 		SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE);
-	if (sends_by("sendfile"))
+	opt.kernel_tls |= sends_by("sendfile"); /* which needs it */
+	if (opt.kernel_tls)
 		SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
 	if (opt.server && (SSL_CTX_use_certificate_file(context, opt.certificate, SSL_FILETYPE_PEM) != 1 ||
 			   SSL_CTX_use_PrivateKey_file(context, opt.key, SSL_FILETYPE_PEM) != 1))
@@ -218,8 +219,6 @@ static ssize_t openssl_send_file(void *session, int file, size_t offset, size_t 
 {
 	struct session *s = session;
 
-	if (!BIO_get_ktls_send(SSL_get_wbio(s->ssl)))
-		errx(NO_KERNEL_TLS, "no kernel TLS for SSL_sendfile");
 	ssize_t n = SSL_sendfile(s->ssl, file, (off_t)offset, len, 0);
 
 	return n > 0 ? n : nothing_moved(s, (int)n);
@@ -312,6 +311,8 @@ static void *openssl_open(int fd, struct early *early, bool plain)
 	if (early && opt.server)
 		receive_early(s, early);
 	shake_hands(s);
+	if (opt.kernel_tls && !BIO_get_ktls_send(SSL_get_wbio(s->ssl)))
+		errx(NO_KERNEL_TLS, "no kernel TLS");
 	if (early && !opt.server && SSL_get_early_data_status(s->ssl) != SSL_EARLY_DATA_ACCEPTED)
 		errx(1, "the server took no early data");
 	if (sends_by("bio") || receives_by("bio")) {

@@ -49,6 +49,7 @@ static const char USAGE[] =
     "  -x  every second connection is one of the library's without TLS\n"
     "  -z  a call that sends nothing before every message\n"
     "  -L  server, OpenSSL: the socket is closed before the call that sends a response returns\n"
+    "  -T  OpenSSL: the kernel encrypts; status 77 when it does not\n"
     "  -w  client: after the first exchange, \"ready\" on stderr and a line from stdin\n"
     "  -V 1.2|1.3  protocol version at most\n";
 
@@ -573,10 +574,10 @@ static bool text_option(int c)
 
 static bool *flag_of(int c)
 {
-	static const char letters[] = "NWMREpDxzL";
+	static const char letters[] = "NWMREpDxzLT";
 	bool *const flags[] = {&opt.nonblocking,  &opt.partial_writes, &opt.own_transport, &opt.reuse_session,
 			       &opt.early_data,   &run.peek,           &run.duplex,        &run.mixed_plain,
-			       &run.send_nothing, &opt.closes_inside};
+			       &run.send_nothing, &opt.closes_inside,  &opt.kernel_tls};
 	const char *at = strchr(letters, c);
 
 	return at ? flags[at - letters] : NULL;
@@ -615,7 +616,7 @@ static bool read_options(int argc, char **argv)
 	opt.server = !strcmp(argv[1], "server");
 	opt.send = argv[2];
 	opt.receive = argv[3];
-	for (int c; (c = getopt(argc - 3, argv + 3, "P:C:K:b:n:k:G:c:q:NWMRpEDS:F:xzLw:V:")) != -1;) {
+	for (int c; (c = getopt(argc - 3, argv + 3, "P:C:K:b:n:k:G:c:q:NWMRpEDS:F:xzLTw:V:")) != -1;) {
 		bool *flag = flag_of(c);
 
 		if (flag)

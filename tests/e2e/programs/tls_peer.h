@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { NO_KERNEL_TLS = 77 }; /* exit status: the call needs what this kernel does not have */
+enum { NO_KERNEL_TLS = 77 }; /* exit status: needs what this kernel does not have */
 
 /* Of the command line; see tls_peer.c. */
 struct peer_options {
@@ -17,7 +17,7 @@ struct peer_options {
 	const char *certificate, *key;         /* paths of PEM files, of the server */
 	const char *certificate_der, *key_der; /* the same in DER; the key in PKCS #8 */
 	const char *version; /* "1.2" or "1.3": highest protocol version, NULL: what the library likes */
-	bool nonblocking, partial_writes, own_transport, reuse_session, early_data, closes_inside;
+	bool nonblocking, partial_writes, own_transport, reuse_session, early_data, closes_inside, kernel_tls;
 };
 
 extern struct peer_options opt;
