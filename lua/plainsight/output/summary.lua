@@ -11,7 +11,7 @@ local LOSS_TEXT = {
   { "fault", "lost, memory of the process could not be read" },
   { "table_full", "lost, kernel table full" },
   { "cut", "lost, calls larger than what one call may copy" },
-  { "no_buffer", "not visible, moved by splice or thrown away by MSG_TRUNC: sizes known, content not" },
+  { "no_buffer", "not visible, moved by splice or SSL_sendfile or thrown away by MSG_TRUNC: sizes known, content not" },
   { "notices", "of processes lost: TLS that they have loaded since may not have been seen", unit = "notice" },
   { "missed", "not seen, more under way at once than kretprobes can follow (try --attach tracepoint)", unit = "call" },
   { "skipped_runs", "skipped by the kernel: calls or ends of connections may be missing", unit = "probe run" },
