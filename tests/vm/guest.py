@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import guest_containers
+import guest_kernel_tls
 import guest_tls
 import traffic
 from harness import (
@@ -198,6 +199,7 @@ def main():
         for kind in KINDS:
             test_settings(tap, run, kind)
         guest_tls.test(tap, run, KINDS)
+        guest_kernel_tls.test(tap, run, KINDS)
         servers = traffic.start_servers(run / "container-servers")
         try:
             guest_containers.test(tap, run, KINDS)
