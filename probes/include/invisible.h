@@ -55,17 +55,24 @@ enum {
 	URING_SENDMSG_ZC = 48
 };
 
-/* raw tracepoint io_uring_submit_req(struct io_kiocb *req) */
-int io_uring_submit_req(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline void on_uring_request(u64 request)
 {
 	u8 opcode = 0;
 
 	if (!is_traced())
-		return 0;
-	READ_KERNEL(opcode, ctx->args[0] + OFF_IO_KIOCB_OPCODE);
+		return;
+	READ_KERNEL(opcode, request + OFF_IO_KIOCB_OPCODE);
 	if (opcode == URING_SEND || opcode == URING_RECV || opcode == URING_SENDMSG || opcode == URING_RECVMSG ||
 	    opcode == URING_SEND_ZC || opcode == URING_SENDMSG_ZC)
 		count_invisible(PS_INVISIBLE_IO_URING);
+}
+
+/* raw tracepoint io_uring_submit_req(struct io_kiocb *req) */
+int io_uring_submit_req(struct bpf_raw_tracepoint_args *ctx)
+{
+	preempt_disable();
+	on_uring_request(ctx->args[0]);
+	preempt_enable();
 	return 0;
 }
 

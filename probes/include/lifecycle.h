@@ -82,16 +82,15 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* The last reference to an AF_UNIX socket goes away with this close(). */
-static __always_inline int on_close_enter(u32 fd)
+static __always_inline void on_close_enter(u32 fd)
 {
 	struct socket_ref ref;
 
 	if (!is_traced())
-		return 0;
+		return;
 	ref = socket_of_fd(fd);
 	if (ref.sock && ref.family == PS_FAMILY_UNIX && read_pointer(ref.file + OFF_FILE_COUNT) == FILE_COUNT_ONE)
 		on_close(ref.sock);
-	return 0;
 }
 
 #ifndef ATTACH_KPROBE
@@ -104,38 +103,49 @@ struct sys_enter_close_args {
 
 int sys_enter_close(struct sys_enter_close_args *ctx)
 {
-	return on_close_enter(ctx->fd);
+	preempt_disable();
+	on_close_enter(ctx->fd);
+	preempt_enable();
+	return 0;
 }
 #else
 /* kprobe on __x64_sys_close(const struct call_regs *regs) */
 int syscall_close(struct pt_regs *ctx)
 {
-	return on_close_enter(read_pointer(PT_REGS_PARM1(ctx) + __builtin_offsetof(struct pt_regs, di)));
+	preempt_disable();
+	on_close_enter(read_pointer(PT_REGS_PARM1(ctx) + __builtin_offsetof(struct pt_regs, di)));
+	preempt_enable();
+	return 0;
 }
 #endif
 
 /* --- processes ---------------------------------------------------------- */
 
-/*
- * raw tracepoint sched_process_fork(struct task_struct *parent, struct task_struct *child): children are traced, and
- * attached to, like their parents
- */
-int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+/* Children are traced, and attached to, like their parents. */
+static __always_inline void on_process_fork(u64 parent_task, u64 child_task)
 {
-	u32 parent = read_u32(ctx->args[0] + OFF_TASK_TGID), child = read_u32(ctx->args[1] + OFF_TASK_TGID);
+	u32 parent = read_u32(parent_task + OFF_TASK_TGID), child = read_u32(child_task + OFF_TASK_TGID);
 	u8 one = 1;
 
 	if (child != parent && traced_tgids.lookup(&parent) && traced_tgids.update(&child, &one))
 		count_loss(PS_LOSS_TABLE_FULL, 0);
 	if (captures(PS_CAPTURE_TLS) && child != parent)
 		on_fork(parent, child);
+}
+
+/* raw tracepoint sched_process_fork(struct task_struct *parent, struct task_struct *child) */
+int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	preempt_disable();
+	on_process_fork(ctx->args[0], ctx->args[1]);
+	preempt_enable();
 	return 0;
 }
 
-/* raw tracepoint sched_process_exit(struct task_struct *task): the last thread of a process ends it */
-int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+/* The last thread of a process ends it. */
+static __always_inline void on_thread_exit(u64 task)
 {
-	u64 signal = read_pointer(ctx->args[0] + OFF_TASK_SIGNAL);
+	u64 signal = read_pointer(task + OFF_TASK_SIGNAL);
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct ps_notice notice = {.type = PS_NOTICE_EXIT, .tgid = tgid};
 	struct ps_event *event;
@@ -143,18 +153,26 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (captures(PS_CAPTURE_TLS))
 		forget_tls_call();
 	if (read_u32(signal + OFF_SIGNAL_LIVE) != 0 || !is_traced())
-		return 0;
+		return;
 	traced_tgids.delete(&tgid);
 	if (captures(PS_CAPTURE_TLS) && tls_tgids.lookup(&tgid))
 		send_notice(&notice);
 	event = reserve(sizeof(*event), 0);
 	if (!event)
-		return 0;
+		return;
 	__builtin_memset(event, 0, sizeof(*event));
 	event->ts_ns = bpf_ktime_get_ns();
 	event->type = PS_EVENT_EXIT;
 	fill_process(&event->process);
 	submit(event);
+}
+
+/* raw tracepoint sched_process_exit(struct task_struct *task) */
+int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	preempt_disable();
+	on_thread_exit(ctx->args[0]);
+	preempt_enable();
 	return 0;
 }
 
