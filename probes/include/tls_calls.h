@@ -82,6 +82,20 @@ static __always_inline struct tls_thread tls_thread_of(struct pt_regs *ctx, bool
 	return thread;
 }
 
+/*
+ * How far up the stack the function is that is entered or left; what it calls is further down. Go moves a stack when it
+ * grows, but not from its upper end, which is the second word of a goroutine (g.stack.hi in runtime/runtime2.go; cgo
+ * relies on it as well).
+ */
+static __always_inline u64 stack_place(struct pt_regs *ctx, bool is_go)
+{
+	u64 end = 0;
+
+	if (is_go)
+		bpf_probe_read_user(&end, sizeof(end), (const void *)(ctx->r14 + sizeof(u64)));
+	return ctx->sp - end;
+}
+
 /* --- entering ----------------------------------------------------------- */
 
 /* The entry of a thread in tls_calls; NULL when the table has no room. */
@@ -129,19 +143,37 @@ static __always_inline bool find_session(struct tls_call *call, const struct tls
 	return true;
 }
 
+/*
+ * A function that another one calls: the outermost call counts, its result is what the program gets. But a handshake in
+ * the first call on a session tells that this is its beginning. (A later one begins when the peer has asked for it.)
+ */
+static __always_inline void enter_inner_call(const struct tls_call *outer, u64 session, struct ps_tls_function function)
+{
+	struct ps_conn *conn;
+
+	if (function.action != PS_TLS_HANDSHAKE || outer->session != session || outer->socket_call)
+		return;
+	conn = conns.lookup(&outer->key);
+	if (conn && !conn->pos[PS_IN] && !conn->pos[PS_OUT])
+		conn->midstream = 0;
+}
+
 static __always_inline void enter_call(struct pt_regs *ctx, struct ps_tls_function function)
 {
 	bool is_go = function.flags & PS_TLS_GO;
 	struct tls_thread thread = tls_thread_of(ctx, is_go);
 	struct tls_arguments arguments = arguments_of(ctx, is_go);
-	u64 sp = ctx->sp;
+	u64 session = argument(&arguments, function.session), sp = stack_place(ctx, is_go);
 	struct tls_call *call = tls_call_of(&thread);
 
-	/* A function that another one calls: the outermost call counts, its result is what the program gets. */
-	if (!call || (call->is_active && !is_go && sp < call->sp))
+	if (!call)
 		return;
+	if (call->is_active && sp < call->sp) {
+		enter_inner_call(call, session, function);
+		return;
+	}
 	call->is_active = 0;
-	if (!find_session(call, &thread, argument(&arguments, function.session), function))
+	if (!find_session(call, &thread, session, function))
 		return;
 	call->function = function;
 	call->sp = sp;
@@ -418,6 +450,17 @@ static __always_inline void leave_call(struct tls_call *call, struct ps_conn *co
 		end_session_that_is_over(conn, call->key);
 }
 
+/*
+ * Does the call return that was entered there? On the way out the return address is off the stack. In Go the probe on
+ * the entry may be behind the instruction that makes room on the stack; what the function calls is further down still.
+ */
+static __always_inline bool is_its_return(struct pt_regs *ctx, const struct tls_call *call, bool is_go)
+{
+	u64 place = stack_place(ctx, is_go);
+
+	return is_go ? place >= call->sp : place == call->sp + sizeof(u64);
+}
+
 /* uretprobe, or for Go uprobes on every RET, of a function of a TLS library that moves plaintext */
 int tls_return(struct pt_regs *ctx)
 {
@@ -428,8 +471,7 @@ int tls_return(struct pt_regs *ctx)
 	enum continuation next;
 	struct ps_conn *conn;
 
-	/* On the way out the return address is off the stack: does the call return that was entered there? */
-	if (!call || !call->is_active || (!is_go && ctx->sp != call->sp + sizeof(u64)))
+	if (!call || !call->is_active || !is_its_return(ctx, call, is_go))
 		return 0;
 	conn = function.action == PS_TLS_ACCEPT ? 0 : conns.lookup(&call->key);
 	next = on_tls_result(call, conn, ctx->ax);

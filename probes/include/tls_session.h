@@ -38,7 +38,7 @@ struct tls_call {
 	u64 key;         /* of the session in `conns` */
 	u64 buffer;      /* address of the bytes, or of the vector */
 	u64 third;       /* see struct ps_tls_function */
-	u64 sp;          /* user stack pointer where the function was entered */
+	u64 sp;          /* where on the user stack the function was entered: stack_place() */
 	u64 started_ns;  /* when; 0: not measured */
 	u32 is_active;   /* it has not returned */
 	u32 socket_call; /* the library made a socket call meanwhile */

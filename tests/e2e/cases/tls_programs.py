@@ -161,12 +161,12 @@ def tls_node(t):
     compare_tls(t, seen_by(client_log(client), "openssl"), of_side(exchanges, "client"), addresses=False)
 
 
-def go_both_sides(t, name):
+def go_both_sides(t, name, way="", count=10, connections=3):
     """Ten requests, the last of 1 MiB, on each of three connections."""
     certificate = Certificate(t)
-    server = GoServer(t, program(t, name), certificate)
-    argv = [program(t, name), "client", server.port, 10, 3]
-    client, exchanges = both_sides(t, server, argv, ("go", "go"), 30, options=["--ring-size", 64])
+    server = GoServer(t, program(t, name), certificate, way)
+    argv = [program(t, name), "client", server.port, count, connections, *([way] if way else [])]
+    client, exchanges = both_sides(t, server, argv, ("go", "go"), count * connections, options=["--ring-size", 64])
     compare_tls(t, seen_by(client_log(client), "go"), of_side(exchanges, "client"))
 
 
@@ -180,6 +180,18 @@ def tls_go(t):
 def tls_go_stripped(t):
     """Go's crypto/tls, client and server, stripped"""
     go_both_sides(t, "gotls_stripped")
+
+
+@case
+def tls_go_handshake_inside(t):
+    """Go: nobody asks for the handshake, so that the first Read or Write makes it"""
+    go_both_sides(t, "gotls", "inside")
+
+
+@case
+def tls_go_twice(t):
+    """Go: TLS in TLS, where a Read calls another one"""
+    go_both_sides(t, "gotls", "twice")
 
 
 @case

@@ -331,13 +331,13 @@ class Caddy(Server):
 
 
 class GoServer(Server):
-    """programs/gotls.go; path: which build of it."""
+    """programs/gotls.go; path: which build of it, way: how it uses its connections."""
 
     scheme = "https"
 
-    def __init__(self, t, path, certificate):
-        self.log = t.path("go.log")
-        self.start(t, [path, "server", self.log, certificate.path, certificate.key])
+    def __init__(self, t, path, certificate, way=""):
+        self.log = t.path(f"go{way}.log")
+        self.start(t, [path, "server", self.log, certificate.path, certificate.key, *([way] if way else [])])
 
 
 class OpensslServer(Server):

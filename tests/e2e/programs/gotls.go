@@ -2,13 +2,13 @@
 
 // HTTP/1.1 client and server over Go's own TLS. Logs a JSON record per exchange.
 //
-// usage: gotls server LOG CERT KEY
+// usage: gotls server LOG CERT KEY [WAY]
 //
-//	gotls client PORT COUNT CONNECTIONS
+//	gotls client PORT COUNT CONNECTIONS [WAY]
 //
 // The server prints its port; it answers POST with the same body and GET /bytes/N with N bytes of the pattern, and
 // logs before it answers. The client sends COUNT requests on each of CONNECTIONS connections at once and checks what
-// comes back.
+// comes back. WAY, where it is not the usual one (gotls_ways.go), is the same for both, but for "closed".
 package main
 
 import (
@@ -109,32 +109,36 @@ func answer(out io.Writer) http.HandlerFunc {
 	}
 }
 
-func serve(logPath, certificate, key string) {
+func serve(logPath, certificate, key, way string) {
 	out, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	check(err)
+	pair, err := tls.LoadX509KeyPair(certificate, key)
 	check(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	fmt.Println(port(listener.Addr().String()))
 	http1 := map[string]func(*http.Server, *tls.Conn, http.Handler){} // an empty map: no HTTP/2
 	server := &http.Server{Handler: answer(out), TLSNextProto: http1}
-	check(server.ServeTLS(listener, certificate, key))
+	config := &tls.Config{Certificates: []tls.Certificate{pair}}
+	check(server.Serve(sessions{listener, func(conn net.Conn) net.Conn { return accepted(conn, config, way) }}))
 }
 
 // One connection; a client of its own never opens another.
-func ask(serverPort, number, count int) {
+func ask(serverPort, number, count int, way string) {
 	var conn net.Conn
 	config := &tls.Config{InsecureSkipVerify: true} // this is about bytes, not about trust
 	transport := &http.Transport{MaxConnsPerHost: 1, DisableCompression: true}
 	transport.DialTLSContext = func(_ context.Context, network, address string) (net.Conn, error) {
-		opened, err := tls.Dial(network, address, config)
-		conn = opened
-		return opened, err
+		raw, err := net.Dial(network, address)
+		check(err)
+		conn = opened(raw, config, way)
+		return conn, nil
 	}
 	client := &http.Client{Transport: transport, Timeout: time.Minute}
 	for i := 0; i < count; i++ {
 		target := fmt.Sprintf("/echo?go-%d-%d", number, i)
 		body := pattern((i + 1) * 1777)
-		if i == count-1 {
+		if i > 0 && i == count-1 {
 			body = pattern(1 << 20)
 		}
 		url := fmt.Sprintf("https://127.0.0.1:%d%s", serverPort, target)
@@ -159,21 +163,24 @@ func number(text string) int {
 }
 
 func main() {
-	arguments := os.Args[1:]
+	arguments, way := os.Args[1:], ""
+	if len(arguments) == 5 {
+		arguments, way = arguments[:4], arguments[4]
+	}
 	switch {
 	case len(arguments) == 4 && arguments[0] == "server":
-		serve(arguments[1], arguments[2], arguments[3])
+		serve(arguments[1], arguments[2], arguments[3], way)
 	case len(arguments) == 4 && arguments[0] == "client":
 		var all sync.WaitGroup
 		for i := 0; i < number(arguments[3]); i++ {
 			all.Add(1)
 			go func(i int) {
 				defer all.Done()
-				ask(number(arguments[1]), i, number(arguments[2]))
+				ask(number(arguments[1]), i, number(arguments[2]), way)
 			}(i)
 		}
 		all.Wait()
 	default:
-		log.Fatal("usage: gotls server LOG CERT KEY | gotls client PORT COUNT CONNECTIONS")
+		log.Fatal("usage: gotls server LOG CERT KEY [WAY] | gotls client PORT COUNT CONNECTIONS [WAY]")
 	}
 }
