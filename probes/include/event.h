@@ -257,7 +257,7 @@ enum ps_verdict {
 	PS_VERDICT_IGNORE = 2 /* not HTTP/1, or no longer: nothing is copied */
 };
 
-/* A session whose socket went away while a call was under way on it: it ends when the call has returned. */
+/* A session that was freed, or whose socket went away. If a call is under way on it, it ends when that has returned. */
 enum ps_session_over {
 	PS_SESSION_OVER = 1,
 	PS_SESSION_OVER_BY_PEER = 2 /* and the peer had ended its direction */

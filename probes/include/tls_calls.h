@@ -117,7 +117,7 @@ static __always_inline struct ps_conn *conn_of_call(struct tls_call *call, u64 s
 {
 	struct ps_conn *conn = call->session == session ? conns.lookup(&call->key) : 0;
 
-	if (conn && !conn->closed)
+	if (conn && !conn->closed && !conn->over)
 		return conn;
 	call->session = session;
 	return conn_of_session(session, function.library, function.action == PS_TLS_HANDSHAKE, &call->key);
@@ -201,6 +201,16 @@ static __always_inline void enter_set_fd(struct pt_regs *ctx, struct ps_tls_func
 		bind_session(conn, key, &ref, fd, PS_RESOLVED_SET_FD);
 }
 
+/* A function that is entered further up the stack than the thread's call: that one was left by a jump (longjmp). */
+static __always_inline void leave_abandoned_call(struct pt_regs *ctx, bool is_go)
+{
+	struct tls_thread thread = tls_thread_of(ctx, is_go);
+	struct tls_call *call = tls_calls.lookup(&thread);
+
+	if (call && call->is_active && stack_place(ctx, is_go) >= call->sp)
+		call->is_active = 0;
+}
+
 /* void SSL_free(SSL *ssl), SSL_clear, SSL_shutdown and the like: sessions begin and end */
 static __always_inline void enter_change(struct pt_regs *ctx, struct ps_tls_function function)
 {
@@ -217,6 +227,7 @@ static __always_inline void enter_change(struct pt_regs *ctx, struct ps_tls_func
 	}
 	if (function.action == PS_TLS_BEGIN)
 		return;
+	leave_abandoned_call(ctx, function.flags & PS_TLS_GO);
 	key = *known;
 	conn = conns.lookup(&key);
 	if (function.action == PS_TLS_SHUTDOWN) {
@@ -428,7 +439,7 @@ static __always_inline enum continuation on_tls_result(struct tls_call *call, st
 		count_forgotten(call, result);
 	/* User space may have lost interest meanwhile. */
 	if (!conn || conn->verdict == PS_VERDICT_IGNORE || call->is_plain ||
-	    ((function.flags & PS_TLS_MAYBE_PLAIN) && !conn->socket))
+	    ((function.flags & PS_TLS_MAYBE_PLAIN) && conn->resolved == PS_RESOLVED_NONE))
 		return CONTINUE_NONE;
 	if (function.action == PS_TLS_HANDSHAKE)
 		on_handshake_result(call, conn, result);
@@ -440,7 +451,7 @@ static __always_inline enum continuation on_tls_result(struct tls_call *call, st
 }
 
 /*
- * The call is over and reported, but for what a continuation copies. Either end_session_of_socket() on another CPU sees
+ * The call is over and reported, but for what a continuation copies. Either end_session() on another CPU sees
  * that, or what it has written is seen here: the addition is a barrier, which a plain store is not.
  */
 static __always_inline void leave_call(struct tls_call *call, struct ps_conn *conn, bool is_reported)

@@ -201,27 +201,6 @@ static __always_inline bool peer_has_ended(const struct ps_conn *conn)
 	       (read_pointer(conn->socket + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE);
 }
 
-/*
- * The session is over: the library freed it, or its socket is closed. What was
- * received is whole when TCP's end of file has come: the library has then read
- * it, or the program did not wait for it.
- */
-static __always_inline void end_session(u64 key)
-{
-	struct ps_conn *conn = conns.lookup(&key);
-	u64 sock, *known;
-
-	if (!conn)
-		return;
-	sock = conn->socket;
-	if (peer_has_ended(conn))
-		report_session_end(conn, key, PS_IN);
-	known = sock ? tls_of_socket.lookup(&sock) : 0;
-	if (known && *known == key) /* a child may go on with it */
-		tls_of_socket.delete(&sock);
-	close_connection(key);
-}
-
 /* A call on the session has returned, and what it moved is reported. */
 static __always_inline void end_session_that_is_over(struct ps_conn *conn, u64 key)
 {
@@ -230,6 +209,47 @@ static __always_inline void end_session_that_is_over(struct ps_conn *conn, u64 k
 	if (conn->over == PS_SESSION_OVER_BY_PEER)
 		report_session_end(conn, key, PS_IN);
 	close_connection(key);
+}
+
+/* Has a call on the session been entered that has not returned? */
+static __always_inline bool is_in_call(const struct ps_conn *conn, u64 key)
+{
+	struct tls_thread thread = {.id = conn->callers[PS_IN], .tgid = conn->tgid};
+	struct tls_call *call = tls_calls.lookup(&thread);
+
+	if (call && call->is_active && call->key == key)
+		return true;
+	thread.id = conn->callers[PS_OUT];
+	call = tls_calls.lookup(&thread);
+	return call && call->is_active && call->key == key;
+}
+
+/*
+ * The session is over: the library freed it, or its socket is closed. What was
+ * received is whole when TCP's end of file has come: the library has then read
+ * it, or the program did not wait for it.
+ *
+ * It ends once no call is under way any more. Of one that is, only the result
+ * tells what it has moved, and its thread may come to that after another one has
+ * closed the socket or the session: in Go a server's goroutine that reads the
+ * client's end of file, while the one that wrote the response waits for its turn.
+ */
+static __always_inline void end_session(u64 key)
+{
+	struct ps_conn *conn = conns.lookup(&key);
+	u64 sock, *known;
+
+	if (!conn || conn->over)
+		return;
+	sock = conn->socket;
+	known = sock ? tls_of_socket.lookup(&sock) : 0;
+	/* A barrier, too: see leave_call(). */
+	__sync_fetch_and_add(&conn->over, peer_has_ended(conn) ? PS_SESSION_OVER_BY_PEER : PS_SESSION_OVER);
+	conn->socket = 0;
+	if (known && *known == key) /* a child may go on with it */
+		tls_of_socket.delete(&sock);
+	if (!is_in_call(conn, key))
+		end_session_that_is_over(conn, key);
 }
 
 static __always_inline bool is_unused(const struct ps_conn *conn)
@@ -247,7 +267,7 @@ static __always_inline void free_session(struct tls_session_key *id, u64 key)
 	struct io_call call = {.ts_ns = bpf_ktime_get_ns(), .sock = key, .fd = -1};
 	struct ps_conn *conn = conns.lookup(&key);
 
-	if (conn && is_unused(conn)) {
+	if (conn && is_unused(conn) && !is_in_call(conn, key)) {
 		if (conn->reported)
 			emit_bare(&call, conn, PS_EVENT_CLOSE, 0);
 		conn->closed = 1;
@@ -258,43 +278,15 @@ static __always_inline void free_session(struct tls_session_key *id, u64 key)
 	tls_sessions.delete(id);
 }
 
-/* Has a call on the session been entered that has not returned? */
-static __always_inline bool is_in_call(const struct ps_conn *conn, u64 key)
-{
-	struct tls_thread thread = {.id = conn->callers[PS_IN], .tgid = conn->tgid};
-	struct tls_call *call = tls_calls.lookup(&thread);
-
-	if (call && call->is_active && call->key == key)
-		return true;
-	thread.id = conn->callers[PS_OUT];
-	call = tls_calls.lookup(&thread);
-	return call && call->is_active && call->key == key;
-}
-
-/*
- * A socket is closed for good: so is the session on it, once no call is under way any more. Of one that is, only the
- * result tells what it has moved, and its thread may come to that after another one has closed the socket: in Go a
- * server's goroutine that reads the client's end of file, while the one that wrote the response waits for its turn.
- */
+/* A socket is closed for good: so is the session on it. */
 static __always_inline void end_session_of_socket(u64 sock)
 {
-	u64 *known = tls_of_socket.lookup(&sock), key;
-	struct ps_conn *conn;
+	u64 *known = tls_of_socket.lookup(&sock);
 
 	if (!known)
 		return;
-	key = *known;
-	conn = conns.lookup(&key);
-	if (conn && is_in_call(conn, key)) {
-		conn->over = peer_has_ended(conn) ? PS_SESSION_OVER_BY_PEER : PS_SESSION_OVER;
-		conn->socket = 0;
-		tls_of_socket.delete(&sock); /* a barrier, too: see leave_call() */
-		if (is_in_call(conn, key))
-			return;
-		end_session_that_is_over(conn, key);
-		return;
-	}
-	end_session(key);
+	end_session(*known);
+	tls_of_socket.delete(&sock); /* of a session that was over before */
 }
 
 #endif

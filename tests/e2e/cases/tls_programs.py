@@ -195,6 +195,12 @@ def tls_go_twice(t):
 
 
 @case
+def tls_go_closed_inside(t):
+    """Go: another goroutine closes the session before the Write of the response returns"""
+    go_both_sides(t, "gotls", "closed", 1, 20)
+
+
+@case
 def tls_go_caddy(t):
     """Caddy of Debian 13, built with Go 1.24 and stripped: HTTP/1.1 and HTTP/2, sizes of its access log"""
     certificate = Certificate(t)
