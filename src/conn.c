@@ -495,13 +495,13 @@ bool conn_is_done(const struct conn *conn)
 /*
  * Bytes that moved before the close and that no record told of. After a tunnel
  * has begun, or when it is not HTTP, that is as it should be. In the sending
- * direction one byte is the FIN; where no call was seen, one may be the SYN.
+ * direction one byte is the FIN; where no call was seen, one may be the SYN, too.
  */
 static void gap_before_close(struct conn *conn, int d, struct ps_capture_stats *stats)
 {
 	struct direction *direction = &conn->directions[d];
 	struct ps_event event = {.direction = (uint8_t)d, .ts_ns = conn->close_ts_ns};
-	uint64_t known = direction->next + (d == PS_OUT) + !direction->started;
+	uint64_t known = direction->next + (d == PS_OUT ? 1 + !direction->started : 0);
 
 	if (!is_http(conn) || (!direction->started && conn->midstream) || conn->close_pos[d] <= known)
 		return;

@@ -155,8 +155,8 @@ static __always_inline void close_connection(u64 sock)
 	if (conn->reported) {
 		/* Once it is closed, another socket may be at its address. */
 		if (!conn->closed) {
-			conn->pos[PS_IN] = end_position(conn, sock, PS_IN);
-			conn->pos[PS_OUT] = end_position(conn, sock, PS_OUT);
+			conn->pos[PS_IN] = last_position(conn, sock, PS_IN);
+			conn->pos[PS_OUT] = last_position(conn, sock, PS_OUT);
 			conn->closed = 1;
 		}
 		call.ts_ns = bpf_ktime_get_ns();

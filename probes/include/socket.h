@@ -101,7 +101,22 @@ static __always_inline u64 end_position(const struct ps_conn *conn, u64 sock, in
 	return 0;
 }
 
-/* The same, remembered. */
+/*
+ * The same when the socket is being closed, under its lock. What was received may all have gone by: of a call that had
+ * to wait the socket is not found any more if another thread has closed it meanwhile.
+ */
+static __always_inline u64 last_position(const struct ps_conn *conn, u64 sock, int direction)
+{
+	u32 received, fin;
+
+	if (direction == PS_OUT || !conn->kernel_pos || conn->seen[PS_IN] || conn->midstream)
+		return end_position(conn, sock, direction);
+	fin = read_pointer(sock + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE ? 1 : 0;
+	received = read_u32(sock + OFF_TCP_RCV_NXT) - fin;
+	return read_pointer(sock + OFF_TCP_BYTES_RECEIVED) - (u32)(received - tcp_sequence(sock, PS_IN));
+}
+
+/* The end position of a direction after a call that has moved len bytes, remembered. */
 static __always_inline u64 advance(struct ps_conn *conn, u64 sock, int direction, u32 len)
 {
 	int d = direction & 1;

@@ -152,3 +152,12 @@ def resets(t):
         ends(t, "reset_by", side, changes={(s, "/reset"): response for s in sides})
         ends(t, "reset_in_request", side, changes={(s, "/reset"): request for s in sides})
     ends(t, "reset_unread", changes={(s, "/reset"): response for s in sides})
+
+
+@case
+def closed_under_a_call(t):
+    """a socket is closed while another thread waits in read, which then gets the response: lost, and said"""
+    hole = {"status": None, "response_bytes": 0, "response_sha": sha(b""), "missing_response": "lost"}
+    _, tool = ends(t, "closed_inside", changes={("client", "/closed"): {**hole, "complete": False}})
+    stats = tool.summary()["stats"]
+    equal((stats["gaps"], stats["gap_bytes"] > 700), (1, True), "one gap, of the response")

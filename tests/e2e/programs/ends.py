@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -456,6 +457,30 @@ def reset_unread():
     receive(ends.client, len(response_of(size=2000)) + 999 - 10)
     ends.client.close()
     ends.log("/reset", response=half, client={"response_bytes": 999, "response_sha": sha(half[:999])})
+
+
+def _is_reading(tid):
+    with open(f"/proc/self/task/{tid}/syscall", encoding="ascii") as f:
+        return f.read().startswith("0 ")  # read(2)
+
+
+def closed_inside():
+    """The client's socket is closed by another thread than the one that waits for the first response, and gets it."""
+    ends, response, got = Ends(), response_of(pattern(700)), []
+    fd = ends.client.detach()
+    os.write(fd, request_of("/closed"))
+    receive(ends.server, len(request_of("/closed")))
+    thread = threading.Thread(target=lambda: got.append(os.read(fd, 5000)))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not _is_reading(thread.native_id):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.close(fd)
+    ends.server.sendall(response)
+    thread.join()
+    assert got == [response]
+    ends.log("/closed", response=pattern(700))
 
 
 if __name__ == "__main__":
