@@ -201,16 +201,6 @@ static __always_inline bool peer_has_ended(const struct ps_conn *conn)
 	       (read_pointer(conn->socket + OFF_SOCK_FLAGS) & FLAG_SOCK_DONE);
 }
 
-/* A call on the session has returned, and what it moved is reported. */
-static __always_inline void end_session_that_is_over(struct ps_conn *conn, u64 key)
-{
-	if (!conn->over)
-		return;
-	if (conn->over == PS_SESSION_OVER_BY_PEER)
-		report_session_end(conn, key, PS_IN);
-	close_connection(key);
-}
-
 /* Has a call on the session been entered that has not returned? */
 static __always_inline bool is_in_call(const struct ps_conn *conn, u64 key)
 {
@@ -222,6 +212,16 @@ static __always_inline bool is_in_call(const struct ps_conn *conn, u64 key)
 	thread.id = conn->callers[PS_OUT];
 	call = tls_calls.lookup(&thread);
 	return call && call->is_active && call->key == key;
+}
+
+/* A call on the session has returned, and what it moved is reported; or there is none. */
+static __always_inline void end_session_that_is_over(struct ps_conn *conn, u64 key)
+{
+	if (!conn->over || is_in_call(conn, key))
+		return;
+	if (conn->over == PS_SESSION_OVER_BY_PEER)
+		report_session_end(conn, key, PS_IN);
+	close_connection(key);
 }
 
 /*
@@ -248,8 +248,7 @@ static __always_inline void end_session(u64 key)
 	conn->socket = 0;
 	if (known && *known == key) /* a child may go on with it */
 		tls_of_socket.delete(&sock);
-	if (!is_in_call(conn, key))
-		end_session_that_is_over(conn, key);
+	end_session_that_is_over(conn, key);
 }
 
 static __always_inline bool is_unused(const struct ps_conn *conn)
