@@ -150,10 +150,11 @@ static __always_inline bool find_session(struct tls_call *call, const struct tls
 static __always_inline void enter_inner_call(const struct tls_call *outer, u64 session, struct ps_tls_function function)
 {
 	struct ps_conn *conn;
+	u64 key = outer->key;
 
 	if (function.action != PS_TLS_HANDSHAKE || outer->session != session || outer->socket_call)
 		return;
-	conn = conns.lookup(&outer->key);
+	conn = conns.lookup(&key);
 	if (conn && !conn->pos[PS_IN] && !conn->pos[PS_OUT])
 		conn->midstream = 0;
 }
