@@ -270,21 +270,6 @@ static bool list_next(struct ps_slice *rest, struct ps_slice *element)
 	return true;
 }
 
-static bool number_of(struct ps_slice text, uint64_t *value)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < text.len; i++) {
-		if (!is_digit(text.data[i]))
-			return false;
-		if (v > (UINT64_MAX - 9) / 10)
-			return false;
-		v = v * 10 + (uint64_t)(text.data[i] - '0');
-	}
-	*value = v;
-	return text.len > 0;
-}
-
 /* 6.3: several equal values count as one, anything else is an error. */
 static void note_length(struct http1_parser *p, struct ps_slice value)
 {
@@ -294,7 +279,7 @@ static void note_length(struct http1_parser *p, struct ps_slice value)
 	if (value.len == 0)
 		p->bad_length = true;
 	while (list_next(&value, &element)) {
-		if (!number_of(element, &length) || (p->has_length && length != p->length)) {
+		if (!http_number(element, &length) || (p->has_length && length != p->length)) {
 			p->bad_length = true;
 			return;
 		}

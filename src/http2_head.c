@@ -149,27 +149,12 @@ void http2_head_add_trailers(struct http_message *m, const struct http_message *
 	}
 }
 
-/* At most 18 digits, which fit; -1: not a number. */
-static int64_t decimal(struct ps_slice value)
-{
-	int64_t number = 0;
-
-	if (value.len == 0 || value.len > 18)
-		return -1;
-	for (size_t i = 0; i < value.len; i++) {
-		if (value.data[i] < '0' || value.data[i] > '9')
-			return -1;
-		number = number * 10 + (value.data[i] - '0');
-	}
-	return number;
-}
-
-int64_t http2_head_content_length(const struct ps_message *message)
+bool http2_head_content_length(const struct ps_message *message, uint64_t *length)
 {
 	for (uint32_t i = 0; i < message->header_count; i++)
 		if (message->headers[i].flags == 0 && slice_is(message->headers[i].name, "content-length"))
-			return decimal(message->headers[i].value);
-	return -1;
+			return http_number(message->headers[i].value, length);
+	return false;
 }
 
 static void copy_body(struct http_message *m, const struct ps_body *from, const struct http_limits *limits)

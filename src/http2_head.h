@@ -31,8 +31,8 @@ struct http2_head http2_head_read(struct hpack_decoder *decoder, const struct ht
 void http2_head_add_trailers(struct http_message *message, const struct http_message *trailers,
 			     const struct http_limits *limits);
 
-/* What Content-Length says (8.1.1); -1: nothing that is known and a number. */
-int64_t http2_head_content_length(const struct ps_message *message);
+/* What Content-Length says (8.1.1); false: nothing that is known and a number. */
+bool http2_head_content_length(const struct ps_message *message, uint64_t *length);
 
 /* Take over a request of HTTP/1 (RFC 7540 3.2). False when memory is short. */
 bool http2_head_copy(struct http_message *message, const struct ps_message *from, const struct http_limits *limits);

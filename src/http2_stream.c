@@ -122,17 +122,14 @@ static void stream_settle(struct http2_streams *streams, struct http2_stream *st
  */
 static bool has_whole_content(const struct http_message *message)
 {
-	return message != NULL && http2_head_content_length(&message->pub) == (int64_t)message->pub.body.size_bytes;
+	uint64_t length;
+
+	return message != NULL && http2_head_content_length(&message->pub, &length) &&
+	       length == message->pub.body.size_bytes;
 }
 
 static void part_end(struct http2_stream *stream, int part, uint32_t flag)
 {
-	uint32_t lost;
-
-	if (stream->progress[part] == HTTP2_OPEN && has_whole_content(stream->messages[part]))
-		flag = PS_MESSAGE_COMPLETE;
-	lost = stream->lost[part] && !(flag & PS_MESSAGE_COMPLETE) ? PS_MESSAGE_LOST_TAIL : 0;
-
 	if (stream->progress[part] == HTTP2_OVER)
 		return;
 	stream->progress[part] = HTTP2_OVER;
@@ -142,10 +139,14 @@ static void part_end(struct http2_stream *stream, int part, uint32_t flag)
 		stream->messages[part]->pub.flags |= flag & PS_MESSAGE_UNFINISHED;
 		return;
 	}
+	if (!(flag & PS_MESSAGE_COMPLETE) && has_whole_content(stream->messages[part]))
+		flag = PS_MESSAGE_COMPLETE;
+	if (stream->lost[part] && !(flag & PS_MESSAGE_COMPLETE))
+		flag |= PS_MESSAGE_LOST_TAIL;
 	if (stream->messages[part] != NULL)
-		stream->messages[part]->pub.flags |= flag | lost;
+		stream->messages[part]->pub.flags |= flag;
 	else if (part == HTTP2_RESPONSE)
-		stream->pub.response.flags = (flag & ~(uint32_t)PS_MESSAGE_COMPLETE) | lost;
+		stream->pub.response.flags = flag & ~(uint32_t)PS_MESSAGE_COMPLETE;
 }
 
 void http2_stream_end(struct http2_streams *streams, struct http2_stream *stream, enum http2_part part, uint32_t flag)

@@ -81,6 +81,21 @@ bool http_method_is(const struct http_message *m, const char *method)
 	return m->pub.method.len == len && memcmp(m->pub.method.data, method, len) == 0;
 }
 
+bool http_number(struct ps_slice text, uint64_t *value)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] < '0' || text.data[i] > '9')
+			return false;
+		if (v > (UINT64_MAX - 9) / 10)
+			return false;
+		v = v * 10 + (uint64_t)(text.data[i] - '0');
+	}
+	*value = v;
+	return text.len > 0;
+}
+
 /* --- memory of a message --- */
 
 static void slice_move(struct ps_slice *slice, const char *from, char *to)

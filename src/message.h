@@ -33,6 +33,9 @@ void http_message_free(struct http_message *message);
 size_t http_message_memory(const struct http_message *message);
 bool http_method_is(const struct http_message *request, const char *method);
 
+/* Read a number in decimal, as in Content-Length; false when it is none, or too large. */
+bool http_number(struct ps_slice text, uint64_t *value);
+
 /* Make room for `need` bytes of text; slices follow. False when memory is short. */
 bool http_message_reserve(struct http_message *message, size_t need);
 
